@@ -96,7 +96,7 @@ mod tests {
             "",
             "sha256:",
             "sha256:00",
-            &text[7..],
+            text.trim_start_matches("sha256:"),
             &text.to_uppercase(),
             &format!("{text}0"),
         ] {

@@ -51,3 +51,45 @@ pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// Milliseconds that old dynos keep their in-flight requests after they left the route, before
 /// SIGTERM. Ours: as long as a request may take to its first byte.
 pub const DRAIN_TIMEOUT_MS: u64 = 30_000;
+/// Bytes of what a slug or layer unpacks to. Ours: the disk that its build had.
+pub const UNPACKED_MAX_BYTES: u64 = BUILD_DISK_MAX_BYTES;
+/// Count of entries in one packed tree. Ours: ten large `node_modules`.
+pub const UNPACKED_MAX_ENTRIES: u64 = 500_000;
+/// Bytes of one path inside a packed tree. Linux: `PATH_MAX` is 4,096 with its NUL.
+pub const PACKED_PATH_MAX_BYTES: usize = 4_095;
+/// Count of folders above one file of a packed tree. Ours: a packer holds one descriptor for each,
+/// and 1,024 is the usual limit.
+pub const PACKED_DEPTH_MAX: usize = 256;
+/// Bytes of a slug's manifest. Ours: holds 1,000 process types.
+pub const MANIFEST_MAX_BYTES: u64 = 1024 * 1024;
+/// Bytes of one message to or from the nursery. Ours: a packet must fit into a socket's send
+/// buffer (212,992 by default, `socket(7)`).
+pub const SANDBOX_MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// Bytes of the secrets of a sandbox in their file. Ours: config vars, a few files, as JSON.
+pub const SANDBOX_SECRETS_MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// Count of files beside one message to the nursery. Ours: the secrets, 0, 1, 2 and a dozen more.
+pub const SANDBOX_FDS_MAX: usize = 16;
+/// Bytes of the note that a client keeps with a dyno. Ours.
+pub const SANDBOX_NOTE_MAX_BYTES: usize = 8 * 1024;
+/// Count of layers of one overlay. Docker: 127; an overlay takes 500.
+pub const SANDBOX_LAYERS_MAX: usize = 128;
+/// Count of mounts of a sandbox beside its root. Ours.
+pub const SANDBOX_MOUNTS_MAX: usize = 64;
+/// Bytes of memory below which no sandbox starts. Measured: the keeper's own pages and tables.
+pub const SANDBOX_MEMORY_MIN_BYTES: u64 = 4 * 1024 * 1024;
+/// Count of processes and threads of a sandbox at most. Heroku: 32,768 on the largest dynos.
+pub const SANDBOX_PIDS_MAX: u32 = 32_768;
+/// Bytes of `/dev/shm` of a sandbox. Docker: 64 MB.
+pub const SANDBOX_SHM_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Count of jobs that run at a time on a node. Ours.
+pub const JOBS_MAX: usize = 256;
+/// Count of volumes at a time on a node. Ours: each is a loop device.
+pub const VOLUMES_MAX: usize = 64;
+/// Bytes of a volume at most. Ours: 64 GiB.
+pub const VOLUME_MAX_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// Count of clients that the nursery serves at a time. Ours.
+pub const NURSERY_CONNECTIONS_MAX: usize = 256;
+/// Seconds a client waits for an answer of the nursery. Ours: a start takes milliseconds.
+pub const NURSERY_ANSWER_TIMEOUT_S: i64 = 60;
+/// Milliseconds a sandbox may take from its spec to its first instruction. Ours.
+pub const SANDBOX_START_TIMEOUT_MS: u64 = 10_000;
