@@ -1,1 +1,15 @@
-//! To be filled.
+//! One command in its own world: root file system, namespaces, cgroup, network, from a spec.
+//!
+//! Builder and dynod hold a [`Client`] and describe what shall run with a [`Spec`]; the small root
+//! program `nursery` (a bin of this crate) makes the world and forks the command into it. This
+//! crate knows neither apps nor builds, only a spec to run.
+
+pub mod client;
+pub mod spec;
+mod wire;
+
+mod sys;
+
+pub use client::{Client, Error, Started, Volume};
+pub use spec::{Base, Kind, Limits, Mount, Network, Place, Secrets, Spec, Upper, Window};
+pub use wire::{Living, Usage};

@@ -1,0 +1,37 @@
+//! The system calls that no safe crate offers, each as one small function with a safe signature.
+//!
+//! All `unsafe` of the platform is below this module. Nothing here decides anything.
+#![expect(unsafe_code, reason = "system calls without a safe wrapper in nix")]
+
+pub(crate) mod socket;
+
+use std::ffi::CStr;
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// Takes ownership of a file that a system call has just returned.
+pub(crate) fn own(fd: RawFd) -> OwnedFd {
+    debug_assert!(fd >= 0, "a successful system call returned it");
+    // SAFETY: the callers pass a number that the kernel has just opened for them and that nothing
+    // else refers to (open(2): lowest number not in use).
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+const NAME: &CStr = c"secrets";
+
+/// What nobody can change any more: size and content of a sealed file are final.
+pub(crate) fn seals() -> SealFlag {
+    SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE
+}
+
+/// A sealed file in memory with this content.
+pub(crate) fn memory_file(content: &[u8]) -> io::Result<OwnedFd> {
+    let fd = memfd_create(NAME, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(content)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals()))?;
+    Ok(file.into())
+}
