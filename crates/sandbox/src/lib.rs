@@ -5,6 +5,7 @@
 //! crate knows neither apps nor builds, only a spec to run.
 
 pub mod client;
+pub mod net;
 pub mod spec;
 mod wire;
 

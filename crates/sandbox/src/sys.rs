@@ -3,6 +3,8 @@
 //! All `unsafe` of the platform is below this module. Nothing here decides anything.
 #![expect(unsafe_code, reason = "system calls without a safe wrapper in nix")]
 
+pub(crate) mod helper;
+pub(crate) mod netlink;
 pub(crate) mod socket;
 
 use std::ffi::CStr;
