@@ -93,3 +93,23 @@ pub const NURSERY_CONNECTIONS_MAX: usize = 256;
 pub const NURSERY_ANSWER_TIMEOUT_S: i64 = 60;
 /// Milliseconds a sandbox may take from its spec to its first instruction. Ours.
 pub const SANDBOX_START_TIMEOUT_MS: u64 = 10_000;
+/// Bytes of one file of a journal. Ours: a reader takes one into memory at a time.
+pub const JOURNAL_SEGMENT_MAX_BYTES: u64 = 1024 * 1024;
+/// Count of files that one producer keeps per app, more if they hold fewer than
+/// [`LOG_LINES_MAX`] lines: at 100 bytes a line these are 30,000.
+pub const JOURNAL_SEGMENTS_MIN: usize = 4;
+/// Bytes of a build's output that are kept. Ours: 100,000 long lines; a person reads the last ten.
+pub const BUILD_OUTPUT_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// Milliseconds to wait for a connection to the control socket. Ours: it is local and its backlog
+/// is full only while the api hangs.
+pub const CONTROL_CONNECT_TIMEOUT_MS: u64 = 5_000;
+/// Count of questions of one role that wait for an answer; more wait for their turn. Ours: a push
+/// needs three, one after the other.
+pub const ASKS_MAX: usize = 256;
+/// Count of progress lines of one question that wait for the asker. Ours: one screen.
+pub const ASK_PROGRESS_QUEUE_MAX: usize = 64;
+/// Milliseconds until a single question of the command line must be answered. Ours: what a person
+/// waits for without a sign of life.
+pub const ASK_TIMEOUT_MS: u64 = 30_000;
+/// Bytes of an answer that the command line reads whole. Ours: 1,500 log lines of 10,000 bytes.
+pub const HTTP_ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
