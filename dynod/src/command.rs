@@ -1,0 +1,230 @@
+//! From an order to the spec that the nursery runs: pure, so that what a dyno gets can be read here.
+
+use model::dyno::{Purpose, Want};
+use model::network::ISOLATED_PORT;
+use sandbox::{Base, Kind, Limits, Mount, Network, Place, Secrets, Spec, Upper, Window};
+use std::collections::BTreeMap;
+
+/// The user id that slugs run as inside.
+const DYNO_UID: u32 = 1000;
+/// The share of a dyno's memory that its files may take: they live in memory.
+const DISK_SHARE: u64 = 4;
+
+/// Sources `.profile.d/*.sh` and `.profile` in this very shell, as buildpacks rely on, then
+/// becomes the command's shell, so that no second process stands between keeper and app.
+const BOOT: &str = r#"if [ -d "$HOME/.profile.d" ]; then
+  for script in "$HOME"/.profile.d/*.sh; do [ -r "$script" ] && . "$script"; done
+  unset script
+fi
+[ -r "$HOME/.profile" ] && . "$HOME/.profile"
+exec /bin/bash -c "$1""#;
+
+/// Where an order will run, as far as it is known before the start.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    /// The slot.
+    pub(crate) slot: u16,
+    /// Unpacked slug: the name of its folder on the shelf.
+    pub(crate) app: String,
+    /// Unpacked runtime layers: name below `/layers` and name on the shelf.
+    pub(crate) layers: Vec<(String, String)>,
+}
+
+/// The id under which the nursery knows the dyno of a slot.
+pub(crate) fn sandbox_id(slot: u16) -> String {
+    format!("dyno-{slot}")
+}
+
+/// Whether it runs beside its client as a job: an attached one-off without a terminal, whose
+/// pipes cannot outlive the connection anyway.
+pub(crate) fn is_job(want: &Want) -> bool {
+    matches!(want.purpose, Purpose::Attached { window: None, .. })
+}
+
+/// The whole spec of a dyno.
+pub(crate) fn spec(want: &Want, site: &Site) -> Spec {
+    let facts = want.size.facts();
+    let memory_max_bytes = facts.memory_mib * 1024 * 1024;
+    let on_shelf = |name: &str| Place {
+        base: Base::Data,
+        path: format!("shelf/{name}"),
+    };
+    let mut mounts: Vec<Mount> = site
+        .layers
+        .iter()
+        .map(|(name, shelf)| Mount::Bind {
+            from: on_shelf(&format!("{shelf}/layer")),
+            to: format!("/layers/{name}"),
+            write: false,
+        })
+        .collect();
+    mounts.push(Mount::Tmpfs {
+        to: "/tmp".to_owned(),
+        max_bytes: memory_max_bytes / DISK_SHARE,
+    });
+    let is_job = is_job(want);
+    Spec {
+        id: if is_job {
+            format!("run-{}", want.dyno)
+        } else {
+            sandbox_id(site.slot)
+        },
+        kind: if is_job {
+            Kind::Job
+        } else {
+            Kind::Dyno { slot: site.slot }
+        },
+        hostname: want.name.to_string(),
+        lowers: vec![
+            on_shelf(&site.app),
+            Place {
+                base: Base::Stack,
+                path: format!("{}/run", want.slug.stack),
+            },
+        ],
+        upper: Upper::Memory {
+            max_bytes: memory_max_bytes / DISK_SHARE,
+        },
+        mounts,
+        argv: [
+            "/bin/bash",
+            "--norc",
+            "--noprofile",
+            "-c",
+            BOOT,
+            "bash",
+            &want.command,
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        cwd: "/app".to_owned(),
+        uid: DYNO_UID,
+        gid: DYNO_UID,
+        limits: Limits {
+            memory_max_bytes,
+            pids_max: facts.pids_max,
+            cpu_weight: facts.cpu_weight,
+        },
+        network: if is_job {
+            Network::Build
+        } else {
+            Network::Isolated {
+                port: ISOLATED_PORT,
+            }
+        },
+        terminal: match want.purpose {
+            Purpose::Attached {
+                window: Some(window),
+                ..
+            } => Some(Window {
+                rows: window.rows,
+                columns: window.columns,
+            }),
+            _ => None,
+        },
+        watch_port: (want.purpose == Purpose::Formation && want.name.process_type.is_web())
+            .then_some(ISOLATED_PORT),
+        note: want.dyno.to_string(),
+    }
+}
+
+/// The environment of a dyno: what the platform sets, then config vars, which may replace it.
+pub(crate) fn secrets(want: &Want) -> Secrets {
+    let mut env: BTreeMap<String, String> = [
+        ("HOME", "/app"),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        (
+            "PS1",
+            r"\[\033[01;34m\]\w\[\033[00m\] \[\033[01;32m\]$ \[\033[00m\]",
+        ),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    env.extend(want.config.clone());
+    env.insert("DYNO".to_owned(), want.name.to_string());
+    env.insert("PORT".to_owned(), ISOLATED_PORT.to_string());
+    Secrets {
+        env,
+        files: BTreeMap::new(),
+    }
+}
+
+/// The command as the log shows it: `$PORT` already expanded.
+pub(crate) fn shown(command: &str) -> String {
+    let port = ISOLATED_PORT.to_string();
+    command.replace("${PORT}", &port).replace("$PORT", &port)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An order for `web.1` of a small app.
+    pub(crate) fn want(purpose: Purpose) -> Want {
+        serde_json::from_value(serde_json::json!({
+            "dyno": "00000000-0000-4000-8000-000000000002",
+            "name": "web.1",
+            "app": "00000000-0000-4000-8000-000000000001",
+            "app_name": "hello",
+            "release": 3,
+            "purpose": purpose,
+            "command": "serve $PORT",
+            "slug": {
+                "stack": "debian-13",
+                "app": {"digest": format!("sha256:{}", "ab".repeat(32)), "size_bytes": 7},
+                "layers": [],
+                "process_types": {"web": "serve $PORT"},
+                "commit": null,
+                "description": null,
+            },
+            "config": {"A": "1", "PATH": "/mine", "PORT": "80"},
+            "size": "Standard-1X",
+            "boot_timeout_ms": 60000,
+        }))
+        .unwrap()
+    }
+
+    fn site() -> Site {
+        Site {
+            slot: 4,
+            app: "ab".repeat(32),
+            layers: vec![("node".to_owned(), "cd".repeat(32))],
+        }
+    }
+
+    #[test]
+    fn config_vars_replace_path_but_not_port() {
+        let env = secrets(&want(Purpose::Formation)).env;
+        let get = |key: &str| env.get(key).map(String::as_str);
+        assert_eq!(
+            (get("A"), get("PATH"), get("PORT"), get("DYNO")),
+            (Some("1"), Some("/mine"), Some("5000"), Some("web.1"))
+        );
+    }
+
+    #[test]
+    fn a_web_dyno_is_watched_and_a_release_dyno_is_not() {
+        let web = spec(&want(Purpose::Formation), &site());
+        assert_eq!(web.watch_port, Some(5000));
+        assert_eq!(web.id, "dyno-4");
+        assert_eq!(web.limits.memory_max_bytes, 512 * 1024 * 1024);
+        assert_eq!(spec(&want(Purpose::Release), &site()).watch_port, None);
+    }
+
+    #[test]
+    fn an_attached_one_off_without_a_terminal_is_a_job() {
+        let piped = spec(
+            &want(Purpose::Attached {
+                time_to_live_s: 1,
+                window: None,
+            }),
+            &site(),
+        );
+        assert_eq!((piped.kind, piped.network), (Kind::Job, Network::Build));
+    }
+
+    #[test]
+    fn log_shows_the_port() {
+        assert_eq!(shown("a $PORT ${PORT}"), "a 5000 5000");
+    }
+}

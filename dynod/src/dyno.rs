@@ -1,0 +1,240 @@
+//! One task owns one dyno, from the order until nothing is left of it.
+
+use crate::crash::History;
+use crate::life::{Ending, Running};
+use crate::node::Context;
+use crate::{command, life, lines, piped};
+use model::dyno::{Id, Purpose, State, Want};
+use model::feed::{DynoChange, Event};
+use model::network::ISOLATED_PORT;
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How a task begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// There is nothing yet.
+    Start,
+    /// It was started by an earlier dynod; it may have ended since.
+    Adopt,
+}
+
+/// A dyno and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Dyno {
+    pub(crate) ctx: Context,
+    pub(crate) want: Want,
+    pub(crate) slot: u16,
+    pub(crate) state: State,
+    history: History,
+}
+
+/// What comes after an ending.
+enum Next {
+    Gone,
+    StartAfter(Duration),
+}
+
+/// Runs a dyno until it is stopped or, unless it belongs to a formation, has ended.
+pub(crate) async fn run(
+    ctx: Context,
+    want: Want,
+    slot: u16,
+    begin: Begin,
+    mut stop: watch::Receiver<bool>,
+) -> Id {
+    let id = want.dyno;
+    let mut dyno = Dyno {
+        ctx,
+        want,
+        slot,
+        state: State::Created,
+        history: History::default(),
+    };
+    let mut begin = begin;
+    loop {
+        let ending = dyno.live(begin, &mut stop).await;
+        begin = Begin::Start;
+        match dyno.after(&ending).await {
+            Next::Gone => return id,
+            Next::StartAfter(pause) => {
+                if asked_within(pause, &mut stop).await {
+                    dyno.set(State::Down, None, None).await;
+                    return id;
+                }
+            }
+        }
+    }
+}
+
+async fn asked_within(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+    // An error means that the node dropped the dyno, which is the same wish.
+    tokio::time::timeout(pause, stop.wait_for(|asked| *asked))
+        .await
+        .is_ok()
+}
+
+impl Dyno {
+    async fn live(&mut self, begin: Begin, stop: &mut watch::Receiver<bool>) -> Ending {
+        if *stop.borrow() && begin == Begin::Start {
+            return Ending::stopped();
+        }
+        if begin == Begin::Start {
+            self.set(State::Starting, None, None).await;
+            self.say(lines::starting(&command::shown(&self.want.command)));
+            if command::is_job(&self.want) {
+                return piped::live(self, stop).await;
+            }
+        }
+        let running = match begin {
+            Begin::Start => self.launch().await,
+            Begin::Adopt => Running::adopt(self).map_err(|error| error.to_string()),
+        };
+        let ending = match running {
+            Ok(running) => life::follow(self, running, stop).await,
+            Err(reason) => Ending::not_started(reason),
+        };
+        if let Err(error) = self
+            .ctx
+            .nursery
+            .remove(&command::sandbox_id(self.slot))
+            .await
+        {
+            tracing::error!(%error, dyno.name = %self.want.name, dyno.slot = self.slot, "failed to remove what is left of a dyno");
+        }
+        ending
+    }
+
+    async fn launch(&mut self) -> Result<Running, String> {
+        let site = self
+            .ctx
+            .slugs
+            .site(self.slot, &self.want.slug)
+            .await
+            .map_err(|error| chain(&error))?;
+        let spec = command::spec(&self.want, &site);
+        let secrets = command::secrets(&self.want);
+        let started = self
+            .ctx
+            .nursery
+            .start(spec, secrets, Vec::new())
+            .await
+            .map_err(|error| chain(&error))?;
+        tracing::info!(app.name = %self.want.app_name, dyno.name = %self.want.name, dyno.slot = self.slot, pid = started.pid, steps = ?started.steps, "started a dyno");
+        Running::begin(self, started.terminal).map_err(|error| error.to_string())
+    }
+
+    /// Decides what an ending means and tells everybody.
+    async fn after(&mut self, ending: &Ending) -> Next {
+        if let Some(reason) = &ending.not_started {
+            tracing::warn!(reason, app.name = %self.want.app_name, dyno.name = %self.want.name, "failed to start a dyno");
+            self.say(format!(
+                "Error R99 (Platform error) -> Failed to start the dyno: {reason}"
+            ));
+        }
+        if let Some(code) = ending.exit_code {
+            self.say(lines::exited(code));
+        }
+        if ending.was_stopped {
+            self.set(State::Down, ending.exit_code, None).await;
+            return Next::Gone;
+        }
+        if self.want.purpose != Purpose::Formation {
+            self.set(
+                State::Complete,
+                ending.exit_code.or(Some(1)),
+                ending
+                    .failure
+                    .clone()
+                    .or_else(|| ending.not_started.clone()),
+            )
+            .await;
+            return Next::Gone;
+        }
+        let pause_ms = self.history.crashed(self.ctx.policy, ending.ran_us);
+        let failure = ending
+            .failure
+            .clone()
+            .or_else(|| ending.not_started.clone());
+        self.set(State::Crashed, ending.exit_code, failure).await;
+        Next::StartAfter(Duration::from_millis(pause_ms))
+    }
+
+    /// Logs a line of the platform about this dyno.
+    pub(crate) fn say(&self, text: String) {
+        self.ctx
+            .log
+            .platform(self.want.app, &self.want.name.to_string(), text);
+    }
+
+    /// Moves to a state: a log line, and a word to the api.
+    pub(crate) async fn set(
+        &mut self,
+        state: State,
+        exit_code: Option<i32>,
+        failure: Option<String>,
+    ) {
+        if self.state == state {
+            return;
+        }
+        if self.state != State::Created || state != State::Down {
+            let from = if self.state == State::Created {
+                State::Down
+            } else {
+                self.state
+            };
+            if from != State::Down || state != State::Starting {
+                self.say(lines::state_changed(from, state));
+            }
+        }
+        self.report(state, exit_code, failure).await;
+    }
+
+    /// Tells the api without a log line: what an adopted dyno already is.
+    pub(crate) async fn report(
+        &mut self,
+        state: State,
+        exit_code: Option<i32>,
+        failure: Option<String>,
+    ) {
+        self.state = state;
+        let change = DynoChange {
+            dyno: self.want.dyno,
+            state,
+            at_us: crate::now_us(),
+            address: (state == State::Up && self.is_routed()).then(|| self.address()),
+            exit_code,
+            failure,
+        };
+        let ended = matches!(state, State::Down | State::Complete);
+        self.ctx.remember(&change, ended);
+        self.ctx.feed.event(Event::Dyno(change)).await;
+    }
+
+    /// Whether the router sends it requests.
+    pub(crate) fn is_routed(&self) -> bool {
+        self.want.purpose == Purpose::Formation && self.want.name.process_type.is_web()
+    }
+
+    fn address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.ctx.range.dyno_address(self.slot), ISOLATED_PORT)
+    }
+
+    /// Its run folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.ctx.dynos.join(self.slot.to_string())
+    }
+}
+
+/// The whole chain of an error in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}

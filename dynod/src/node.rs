@@ -1,0 +1,312 @@
+//! The dynos of this node: what the api wants against what runs.
+
+use crate::crash::Policy;
+use crate::dyno::{self, Begin};
+use crate::log::Log;
+use crate::nursery::Nursery;
+use crate::plan::{Action, free_slot, plan};
+use crate::saved::Saved;
+use crate::slug::Slugs;
+use crate::watch::Watcher;
+use crate::{command, output};
+use link::config::Config;
+use link::feed::{Feed, State};
+use model::app;
+use model::dyno::{Id, Want};
+use model::feed::{DynoChange, Event, Item};
+use model::network::{Range, SLOTS_MAX};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What every dyno's task uses; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) config: Arc<Config>,
+    pub(crate) nursery: Nursery,
+    pub(crate) slugs: Slugs,
+    pub(crate) log: Log,
+    pub(crate) watcher: Watcher,
+    pub(crate) feed: Feed,
+    pub(crate) range: Range,
+    pub(crate) dynos: PathBuf,
+    pub(crate) policy: Policy,
+    reports: Arc<Mutex<BTreeMap<Id, DynoChange>>>,
+}
+
+impl Context {
+    /// Puts everything together that a dyno's task uses.
+    pub(crate) fn new(config: &Config, parts: (Nursery, Slugs, Log, Watcher, Feed)) -> Self {
+        let (nursery, slugs, log, watcher, feed) = parts;
+        Self {
+            range: config.network,
+            dynos: config.run_dir.join("dynos"),
+            config: Arc::new(config.clone()),
+            nursery,
+            slugs,
+            log,
+            watcher,
+            feed,
+            policy: Policy::default(),
+            reports: Arc::default(),
+        }
+    }
+
+    /// Keeps the last word about a dyno, to be said again to an api that was started anew.
+    pub(crate) fn remember(&self, change: &DynoChange, ended: bool) {
+        let mut reports = self.reports.lock().expect("nobody panics while holding it");
+        if ended {
+            reports.remove(&change.dyno);
+        } else {
+            reports.insert(change.dyno, change.clone());
+        }
+    }
+
+    async fn say_all_again(&self) {
+        let reports = self
+            .reports
+            .lock()
+            .expect("nobody panics while holding it")
+            .clone();
+        for change in reports.into_values() {
+            self.feed.event(Event::Dyno(change)).await;
+        }
+    }
+}
+
+struct Handle {
+    slot: u16,
+    stop: watch::Sender<bool>,
+}
+
+/// All dynos of the node.
+pub(crate) struct Node {
+    ctx: Context,
+    saver: watch::Sender<Vec<Want>>,
+    dynos: BTreeMap<Id, Handle>,
+    stopping: BTreeSet<Id>,
+    /// Started by an earlier dynod and not claimed yet.
+    found: BTreeMap<Id, u16>,
+    apps: BTreeSet<app::Id>,
+    tasks: JoinSet<Id>,
+    was_live: bool,
+}
+
+impl Node {
+    /// Looks what an earlier dynod left, and goes on with those dynos that it had orders for.
+    pub(crate) fn begin(ctx: Context, saved: Saved) -> std::io::Result<Self> {
+        let wants = saved.load()?;
+        let (saver, orders) = watch::channel(wants.clone());
+        tokio::spawn(save(saved, orders));
+        let found = leftovers(&ctx.dynos)?;
+        tracing::info!(
+            dynos = found.len(),
+            orders = wants.len(),
+            "looked for dynos that run"
+        );
+        let mut node = Self {
+            ctx,
+            saver,
+            dynos: BTreeMap::new(),
+            stopping: BTreeSet::new(),
+            found,
+            apps: BTreeSet::new(),
+            tasks: JoinSet::new(),
+            was_live: false,
+        };
+        for want in wants {
+            if node.found.contains_key(&want.dyno) {
+                node.start(want);
+            }
+        }
+        Ok(node)
+    }
+
+    /// Makes what runs what the api wants.
+    pub(crate) async fn reconcile(&mut self, state: &State) {
+        if !state.is_live {
+            self.was_live = false;
+            return;
+        }
+        if !std::mem::replace(&mut self.was_live, true) {
+            self.ctx.say_all_again().await;
+        }
+        let wants: BTreeMap<Id, &Want> = state
+            .items
+            .values()
+            .filter_map(|item| {
+                if let Item::Want(want) = &**item {
+                    Some((want.dyno, &**want))
+                } else {
+                    None
+                }
+            })
+            .collect();
+        self.save(&wants);
+        let desired: BTreeSet<Id> = wants.keys().copied().collect();
+        let observed: BTreeSet<Id> = self.dynos.keys().copied().collect();
+        for action in plan(&desired, &observed, &self.stopping) {
+            match action {
+                Action::Stop(id) => self.stop(id),
+                Action::Start(id) => {
+                    if let Some(want) = wants.get(&id) {
+                        self.start((*want).clone());
+                    }
+                }
+            }
+        }
+        for (id, slot) in std::mem::take(&mut self.found) {
+            tracing::info!(dyno.id = %id, dyno.slot = slot, "a dyno runs that nobody wants: it is stopped");
+            self.tasks.spawn(clear(self.ctx.clone(), id, slot));
+            self.stopping.insert(id);
+        }
+        self.forget_apps(state);
+    }
+
+    /// Waits for a dyno that is gone and notes it.
+    pub(crate) async fn reap(&mut self) {
+        match self.tasks.join_next().await {
+            Some(Ok(id)) => {
+                self.dynos.remove(&id);
+                self.stopping.remove(&id);
+            }
+            Some(Err(error)) => tracing::error!(%error, "a dyno's task failed"),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn start(&mut self, want: Want) {
+        let id = want.dyno;
+        let (slot, begin) = match self.found.remove(&id) {
+            Some(slot) => (slot, Begin::Adopt),
+            None => match self.free_slot() {
+                Some(slot) => (slot, Begin::Start),
+                None => {
+                    tracing::error!(app.name = %want.app_name, dyno.name = %want.name, "this node has no free slot");
+                    return;
+                }
+            },
+        };
+        let (stop, asked) = watch::channel(false);
+        self.dynos.insert(id, Handle { slot, stop });
+        self.tasks
+            .spawn(dyno::run(self.ctx.clone(), want, slot, begin, asked));
+    }
+
+    fn free_slot(&self) -> Option<u16> {
+        let taken = self
+            .dynos
+            .values()
+            .map(|handle| handle.slot)
+            .chain(self.found.values().copied())
+            .collect();
+        free_slot(&taken, SLOTS_MAX)
+    }
+
+    fn stop(&mut self, id: Id) {
+        if let Some(handle) = self.dynos.get(&id) {
+            self.stopping.insert(id);
+            handle.stop.send_replace(true);
+        }
+    }
+
+    fn save(&self, wants: &BTreeMap<Id, &Want>) {
+        self.saver.send_if_modified(|saved| {
+            let same = saved.len() == wants.len()
+                && saved.iter().all(|want| wants.contains_key(&want.dyno));
+            if !same {
+                *saved = wants.values().map(|want| (*want).clone()).collect();
+            }
+            !same
+        });
+    }
+
+    fn forget_apps(&mut self, state: &State) {
+        let apps: BTreeSet<app::Id> = state
+            .items
+            .values()
+            .filter_map(|item| {
+                if let Item::App(app) = &**item {
+                    Some(app.id)
+                } else {
+                    None
+                }
+            })
+            .collect();
+        for gone in self.apps.difference(&apps) {
+            self.ctx.log.forget(*gone);
+        }
+        self.apps = apps;
+    }
+}
+
+/// Writes orders whenever they changed, the newest only, off the path of a start.
+async fn save(saved: Saved, mut orders: watch::Receiver<Vec<Want>>) {
+    let saved = Arc::new(saved);
+    while orders.changed().await.is_ok() {
+        let wants = orders.borrow_and_update().clone();
+        let saved = Arc::clone(&saved);
+        let result =
+            tokio::task::spawn_blocking(move || saved.store(&wants.iter().collect::<Vec<_>>()))
+                .await;
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "failed to save the orders of this node"),
+            Err(error) => tracing::error!(%error, "failed to save the orders of this node"),
+        }
+    }
+}
+
+/// Dynos in the run folder, by the note that was given at their start.
+fn leftovers(folder: &Path) -> std::io::Result<BTreeMap<Id, u16>> {
+    let mut found = BTreeMap::new();
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let Some(slot) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u16>().ok())
+        else {
+            continue;
+        };
+        let note = std::fs::read_to_string(entry.path().join("spec")).unwrap_or_default();
+        match Id::parse(note.trim()) {
+            Some(id) => {
+                found.insert(id, slot);
+            }
+            None => tracing::warn!(dyno.slot = slot, "a dyno's folder does not say whose it is"),
+        }
+    }
+    Ok(found)
+}
+
+/// Stops a dyno that nobody knows, and removes it.
+async fn clear(ctx: Context, id: Id, slot: u16) -> Id {
+    let name = command::sandbox_id(slot);
+    let gone = async {
+        ctx.nursery
+            .signal(&name, nix::sys::signal::SIGTERM as i32)
+            .await?;
+        if let Ok(mut pipe) = output::open(&ctx.dynos.join(slot.to_string()).join("out")) {
+            let limit = Duration::from_millis(model::limits::STOP_TIMEOUT_MS);
+            let mut nowhere = tokio::io::sink();
+            let read_out = tokio::io::copy(&mut pipe, &mut nowhere);
+            if tokio::time::timeout(limit, read_out).await.is_err() {
+                tracing::info!(dyno.slot = slot, "it did not end in time and is killed");
+            }
+        }
+        ctx.nursery.remove(&name).await
+    };
+    if let Err(error) = gone.await {
+        tracing::error!(%error, dyno.slot = slot, "failed to clear a dyno");
+    }
+    id
+}

@@ -1,0 +1,96 @@
+//! An attached one-off without a terminal: it runs on pipes, as a job that ends with its connection.
+
+use crate::dyno::{Dyno, chain};
+use crate::life::Ending;
+use crate::{attach, command, status};
+use model::dyno::State;
+use sandbox::Started;
+use std::os::fd::OwnedFd;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+
+/// Starts it, carries its bytes, and waits for its end or the wish to stop.
+pub(crate) async fn live(dyno: &mut Dyno, stop: &mut watch::Receiver<bool>) -> Ending {
+    let started_us = crate::now_us();
+    let (started, input, output) = match start(dyno).await {
+        Ok(parts) => parts,
+        Err(reason) => return Ending::not_started(reason),
+    };
+    dyno.set(State::Up, None, None).await;
+    let Started { exit, lifeline, .. } = started;
+    let (config, id) = (dyno.ctx.config.clone(), dyno.want.dyno);
+    let session = async move {
+        let stream = link::feed::stream(&config, id)
+            .await
+            .map_err(std::io::Error::other)?;
+        attach::pipes(input, output, stream).await
+    };
+    tokio::select! {
+        result = session => {
+            // With its connection gone, or its output closed, there is nobody left to run for.
+            if !matches!(result, Ok(attach::End::Output)) {
+                drop(lifeline);
+            }
+        }
+        _ = stop.wait_for(|asked| *asked) => drop(lifeline),
+    }
+    let was_stopped = *stop.borrow();
+    Ending {
+        was_stopped,
+        exit_code: exit_code(exit).await,
+        ran_us: crate::now_us().saturating_sub(started_us),
+        ..Ending::default()
+    }
+}
+
+async fn start(dyno: &Dyno) -> Result<(Started, pipe::Sender, pipe::Receiver), String> {
+    let site = dyno
+        .ctx
+        .slugs
+        .site(dyno.slot, &dyno.want.slug)
+        .await
+        .map_err(|error| chain(&error))?;
+    let (input, inside_input, output, inside_output) =
+        pipes().map_err(|error| error.to_string())?;
+    let errors = inside_output
+        .try_clone()
+        .map_err(|error| error.to_string())?;
+    let files = vec![inside_input, inside_output, errors];
+    let (spec, secrets) = (
+        command::spec(&dyno.want, &site),
+        command::secrets(&dyno.want),
+    );
+    let started = dyno
+        .ctx
+        .nursery
+        .start(spec, secrets, files)
+        .await
+        .map_err(|error| chain(&error))?;
+    Ok((started, input, output))
+}
+
+fn pipes() -> std::io::Result<(pipe::Sender, OwnedFd, pipe::Receiver, OwnedFd)> {
+    let (input, inside_input) = pipe::pipe()?;
+    let (inside_output, output) = pipe::pipe()?;
+    Ok((
+        input,
+        inside_input.into_blocking_fd()?,
+        output,
+        inside_output.into_blocking_fd()?,
+    ))
+}
+
+async fn exit_code(exit: Option<OwnedFd>) -> Option<i32> {
+    let mut text = String::new();
+    let mut exit = pipe::Receiver::from_owned_fd(exit?).ok()?;
+    (&mut exit)
+        .take(4096)
+        .read_to_string(&mut text)
+        .await
+        .ok()?;
+    text.lines().find_map(|line| match status::parse(line) {
+        Some(status::Report::Exited { code, .. }) => Some(code),
+        _ => None,
+    })
+}
