@@ -113,3 +113,45 @@ pub const ASK_PROGRESS_QUEUE_MAX: usize = 64;
 pub const ASK_TIMEOUT_MS: u64 = 30_000;
 /// Bytes of an answer that the command line reads whole. Ours: 1,500 log lines of 10,000 bytes.
 pub const HTTP_ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of a request line, of one request field, of a Set-Cookie and of a status line. Heroku: 8,192.
+pub const HEAD_LINE_MAX_BYTES: usize = 8_192;
+/// Bytes of a request's head. Ours: 32 of its longest lines.
+pub const REQUEST_HEAD_MAX_BYTES: usize = 256 * 1024;
+/// Count of fields of a request or response. Heroku: 1,000.
+pub const FIELDS_MAX: usize = 1_000;
+/// Bytes of a request field's name. Heroku: 1,000.
+pub const FIELD_NAME_MAX_BYTES: usize = 1_000;
+/// Bytes of a request's method. Heroku: 127.
+pub const METHOD_MAX_BYTES: usize = 127;
+/// Bytes of one field of a response. Heroku: 512 KB.
+pub const RESPONSE_LINE_MAX_BYTES: usize = 512 * 1024;
+/// Bytes that the router holds of a dyno's response, head included. Heroku: 1 MB.
+pub const RESPONSE_BUFFER_MAX_BYTES: usize = 1024 * 1024;
+/// Count of requests of one app at a time in one router, for each of its web dynos. Heroku: 200 (H11).
+pub const REQUESTS_PER_DYNO_MAX: usize = 200;
+/// Count of requests that wait for a dyno in one router, all apps together. router.md 6.
+pub const REQUESTS_HELD_MAX: usize = 10_000;
+/// Count of attempts to connect for one request. Heroku: 10, or as many as there are web dynos.
+pub const CONNECT_ATTEMPTS_MAX: usize = 10;
+/// Milliseconds that a dyno gets no requests after it refused a connection. Heroku: 5 s.
+pub const QUARANTINE_MS: u64 = 5_000;
+/// Milliseconds that a client may take for a request's head. router.md 1: 30 s.
+pub const REQUEST_HEAD_TIMEOUT_MS: u64 = 30_000;
+/// Milliseconds that a client's connection may be idle between requests. Heroku: 60 s.
+pub const CLIENT_IDLE_TIMEOUT_MS: u64 = 60_000;
+/// Milliseconds that an idle connection to a dyno is kept. Heroku: 90 s.
+pub const DYNO_KEEP_ALIVE_MS: u64 = 90_000;
+/// Count of idle connections that one thread keeps to a dyno. router.md 9.
+pub const DYNO_IDLE_CONNECTIONS_MAX: usize = 32;
+/// Milliseconds that a request for the platform waits while the role that serves it restarts. Ours.
+pub const ROLE_AWAY_TIMEOUT_MS: u64 = 5_000;
+/// Count of client connections of one router, if its file descriptors reach so far. Ours.
+pub const CLIENT_CONNECTIONS_MAX: usize = 50_000;
+/// Bytes of router log lines in one buffer. router.md 3.
+pub const ACCESS_BUFFER_BYTES: usize = 64 * 1024;
+/// Milliseconds after which a buffer of router log lines is written. router.md 3.
+pub const ACCESS_FLUSH_MS: u64 = 200;
+/// Count of buffers of router log lines that wait for the disk; more are dropped and counted. router.md 3.
+pub const ACCESS_BUFFERS_MAX: usize = 64;
+/// Milliseconds between two disk copies of the route table. router.md 2.
+pub const TABLE_SAVE_PAUSE_MS: u64 = 1_000;
