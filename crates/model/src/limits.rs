@@ -155,3 +155,15 @@ pub const ACCESS_FLUSH_MS: u64 = 200;
 pub const ACCESS_BUFFERS_MAX: usize = 64;
 /// Milliseconds between two disk copies of the route table. router.md 2.
 pub const TABLE_SAVE_PAUSE_MS: u64 = 1_000;
+/// Bytes of a key in the store. Ours: two ids and a host name (253, RFC 1035) fit.
+pub const STORE_KEY_MAX_BYTES: usize = 512;
+/// Bytes of a value in the store. Ours: sealed config vars of [`CONFIG_VARS_MAX_BYTES`] in base64
+/// twice over; a value must fit into a frame between roles.
+pub const STORE_VALUE_MAX_BYTES: usize = 256 * 1024;
+/// Count of conditions, puts and deletes in one transaction of the store. Etcd: 128 by default.
+pub const STORE_TRANSACTION_MAX: usize = 128;
+/// Count of revisions for which the store remembers what was deleted; a watcher that is further
+/// behind reads everything again. Ours: a busy day.
+pub const STORE_HISTORY_REVISIONS: u64 = 10_000;
+/// Count of changes that a watcher is given at once. Ours: at most 250 MiB, usually 1 MiB.
+pub const STORE_CHANGES_MAX: usize = 1_000;
