@@ -148,10 +148,14 @@ impl Config {
             program_dir: top.take("program_dir", || {
                 Path::new("/usr/local/lib").join(instance.as_str())
             }),
-            domain: top.checked("domain", || "paas.localhost".to_owned(), check_domain),
-            http_port: top.checked("http_port", || 80, check_port),
-            loopback_port: top.checked("loopback_port", || 5080, check_port),
-            rendezvous_port: top.checked("rendezvous_port", || 5443, check_port),
+            domain: top.checked(
+                "domain",
+                || "paas.localhost".to_owned(),
+                |domain| check_domain(domain),
+            ),
+            http_port: top.checked("http_port", || 80, |port| check_port(*port)),
+            loopback_port: top.checked("loopback_port", || 5080, |port| check_port(*port)),
+            rendezvous_port: top.checked("rendezvous_port", || 5443, |port| check_port(*port)),
             network: top.take("network", || {
                 network::Range::parse("10.201.0.0/16").expect("it is a range")
             }),
@@ -227,14 +231,14 @@ impl Config {
     }
 }
 
-fn check_port(port: &u16) -> Result<(), &'static str> {
+fn check_port(port: u16) -> Result<(), &'static str> {
     match port {
         0 => Err("a port is 1 to 65535"),
         _ => Ok(()),
     }
 }
 
-fn check_domain(domain: &String) -> Result<(), &'static str> {
+fn check_domain(domain: &str) -> Result<(), &'static str> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && label
