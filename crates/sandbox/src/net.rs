@@ -37,7 +37,6 @@ pub use seat::{BUILDS_MAX, Seat};
 use link::Links;
 use resolver::Resolver;
 use tool::Tool;
-use uplink::Uplink;
 
 /// Why a network could not be made or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -102,12 +101,12 @@ impl Host {
     pub fn set_up(name: &instance::Name, range: Range) -> Result<Self, NetworkError> {
         let (nft, iptables_restore) = (Tool::nft()?, Tool::iptables_restore()?);
         let resolver = Resolver::of_host();
-        let uplink = Uplink::of_host();
-        let mtu = uplink.as_ref().map_or(MTU_DEFAULT, |uplink| uplink.mtu);
+        let links = all_links(&mut open_links()?)?;
+        let uplink = uplink::of_host(&links);
         let mut host = Self {
             name: name.clone(),
             range,
-            mtu,
+            mtu: uplink.map_or(MTU_DEFAULT, |link| link.mtu),
             resolver,
             iptables_restore,
             remarks: Vec::new(),
@@ -115,7 +114,7 @@ impl Host {
         let facts = rules::Facts {
             name,
             range,
-            uplink: uplink.as_ref().map(|uplink| uplink.name.as_str()),
+            uplink: uplink.map(|link| link.name.as_str()),
             resolvers: &host.resolver.addresses,
         };
         // Rules before bridges: no packet passes a bridge that nothing guards.
@@ -194,7 +193,7 @@ impl Host {
                     .to_owned(),
             );
         }
-        if Uplink::of_host().is_none() {
+        if uplink::of_host(&all_links(&mut open_links()?)?).is_none() {
             lines.push("no default route: dynos and builds reach nothing outside".to_owned());
         }
         if own_tables(&self.name, &Tool::nft()?)?.is_empty() {
@@ -233,11 +232,13 @@ fn open_links() -> Result<Links, NetworkError> {
     Links::open().map_err(kernel("open a netlink socket"))
 }
 
+fn all_links(links: &mut Links) -> Result<Vec<link::Link>, NetworkError> {
+    links.list().map_err(kernel("list the network interfaces"))
+}
+
 /// Cables first, bridges last.
 fn own_links(name: &instance::Name, links: &mut Links) -> Result<Vec<link::Link>, NetworkError> {
-    let mut all = links
-        .list()
-        .map_err(kernel("list the network interfaces"))?;
+    let mut all = all_links(links)?;
     let bridges = [name.dyno_bridge(), name.build_bridge()];
     all.retain(|link| seat::is_cable(name, &link.name) || bridges.contains(&link.name));
     all.sort_by_key(|link| bridges.contains(&link.name));

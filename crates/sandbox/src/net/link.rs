@@ -30,6 +30,7 @@ pub(crate) fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
 pub(crate) struct Link {
     pub(crate) name: String,
     pub(crate) index: u32,
+    pub(crate) mtu: u32,
     /// Up, and so is the other end.
     pub(crate) is_running: bool,
 }
@@ -201,18 +202,24 @@ fn link_head(up: u32) -> [u8; 16] {
 fn read_link(payload: &[u8]) -> io::Result<Link> {
     let index = field(payload, 4, u32::from_ne_bytes)?;
     let flags = field(payload, 8, u32::from_ne_bytes)?;
-    let name = attributes(payload.get(16..).unwrap_or(&[]))
-        .find(|(kind, _)| *kind == libc::IFLA_IFNAME)
-        .map(|(_, text)| {
-            String::from_utf8_lossy(text)
-                .trim_end_matches('\0')
-                .to_owned()
-        });
-    Ok(Link {
-        name: name.unwrap_or_default(),
+    let mut link = Link {
+        name: String::new(),
         index,
+        mtu: 0,
         is_running: flags & UP != 0 && flags & LOWER_UP != 0,
-    })
+    };
+    for (kind, value) in attributes(payload.get(16..).unwrap_or(&[])) {
+        match kind {
+            libc::IFLA_IFNAME => {
+                link.name = String::from_utf8_lossy(value)
+                    .trim_end_matches('\0')
+                    .to_owned();
+            }
+            libc::IFLA_MTU => link.mtu = field(value, 0, u32::from_ne_bytes)?,
+            _ => {}
+        }
+    }
+    Ok(link)
 }
 
 #[cfg(test)]
@@ -225,9 +232,11 @@ mod tests {
         payload[4] = 9;
         payload.extend([8, 0, 13, 0, 0, 0, 0, 0, 9, 0, 3, 0]);
         payload.extend(b"lo-x\0\0\0\0");
+        payload.extend([8, 0, 4, 0, 0xdc, 5, 0, 0]);
         let wanted = Link {
             name: "lo-x".into(),
             index: 9,
+            mtu: 1500,
             is_running: true,
         };
         assert_eq!(read_link(&payload).unwrap(), wanted);

@@ -42,7 +42,7 @@ impl<'a> Maker<'a> {
         unshare(CloneFlags::CLONE_NEWNET)
             .map_err(io::Error::from)
             .map_err(kernel("make a net namespace"))?;
-        let ns = File::open("/proc/self/ns/net").map_err(kernel("open a net namespace"))?;
+        let ns = File::open("/proc/thread-self/ns/net").map_err(kernel("open a net namespace"))?;
         // `eth0` and whatever comes later has none; `lo` keeps `::1`, which programs expect.
         write_setting("net/ipv6/conf/default/disable_ipv6", "1")?;
         let cable = Cable {

@@ -3,7 +3,6 @@
 //! In: the text of resolv.conf(5); out: addresses and the text for inside.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 
 /// What name resolution inside needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +17,7 @@ impl Resolver {
     /// Reads the host's configuration. systemd-resolved puts its stub on 127.0.0.53, where no sandbox
     /// can ask it; the servers behind it are in a file of its own.
     pub(crate) fn of_host() -> Self {
-        let read = |path: &str| std::fs::read_to_string(Path::new(path)).unwrap_or_default();
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let first = Self::parse(&read("/etc/resolv.conf"));
         if first.addresses.is_empty() {
             return Self::parse(&read("/run/systemd/resolve/resolv.conf"));

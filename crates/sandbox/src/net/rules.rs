@@ -68,7 +68,7 @@ table inet {name} {{
         {not_uplink}meta oifkind "bridge" drop
         accept
     }}
-    chain masquerade {{
+    chain outward {{
         type nat hook postrouting priority srcnat; policy accept;
         ip saddr {range} ip daddr != {range} oifname != {ours} masquerade
     }}
@@ -240,7 +240,7 @@ table inet paas {
         oifname != "eth0" meta oifkind "bridge" drop
         accept
     }
-    chain masquerade {
+    chain outward {
         type nat hook postrouting priority srcnat; policy accept;
         ip saddr 10.201.0.0/16 ip daddr != 10.201.0.0/16 oifname != { "paas-br", "paas-bb" } masquerade
     }

@@ -1,23 +1,15 @@
 //! The interface of the host's default route.
 
-use std::path::Path;
+use std::fs;
 
-/// Where "outside" begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Uplink {
-    pub(crate) name: String,
-    pub(crate) mtu: u32,
-}
+use super::link::Link;
 
-impl Uplink {
-    /// Reads the kernel's table (/proc/net/route, proc(5)); none without an IPv4 default route.
-    pub(crate) fn of_host() -> Option<Self> {
-        let routes = std::fs::read_to_string("/proc/net/route").ok()?;
-        let name = default_interface(&routes)?;
-        let mtu = Path::new("/sys/class/net").join(&name).join("mtu");
-        let mtu = std::fs::read_to_string(mtu).ok()?.trim().parse().ok()?;
-        Some(Self { name, mtu })
-    }
+/// Picks the link of the IPv4 default route (`/proc/net/route`, proc(5)) of the calling thread's namespace;
+/// none without such a route.
+pub(crate) fn of_host(links: &[Link]) -> Option<&Link> {
+    let routes = fs::read_to_string("/proc/thread-self/net/route").ok()?;
+    let name = default_interface(&routes)?;
+    links.iter().find(|link| link.name == name)
 }
 
 /// The interface of the default route with the lowest metric.

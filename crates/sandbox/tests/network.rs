@@ -1,0 +1,434 @@
+//! Two dynos, a build, the host and an outside, with real sockets: who reaches whom.
+//!
+//! Needs root. Takes an instance name and a range of its own and leaves nothing behind.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use model::instance;
+use model::network::Range;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns, unshare};
+use sandbox::net::{Host, Pool, Seat};
+
+const A: Seat = Seat::Dyno {
+    slot: 0,
+    port: 5000,
+};
+const B: Seat = Seat::Dyno {
+    slot: 1,
+    port: 5000,
+};
+const BUILD: Seat = Seat::Build { number: 0 };
+/// Stands for a cloud's service that tells a machine its secrets.
+const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 77, 1);
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Runs `work` in a net namespace, on a thread of its own.
+fn inside<T: Send>(ns: &OwnedFd, work: impl FnOnce() -> T + Send) -> T {
+    let entered = || {
+        setns(ns, CloneFlags::CLONE_NEWNET).unwrap();
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(entered).join().unwrap())
+}
+
+fn ip(arguments: &str) {
+    let output = Command::new("ip")
+        .args(arguments.split(' '))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "ip {arguments}: {output:?}");
+}
+
+fn reaches(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, PATIENCE).is_ok()
+}
+
+/// Those of the addresses that take a connection; asked all at once, as refusals take their time.
+fn which_answer(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    std::thread::scope(|scope| {
+        let ask = |address| scope.spawn(move || reaches(address).then_some(address));
+        let asked: Vec<_> = addresses.into_iter().map(ask).collect();
+        asked
+            .into_iter()
+            .filter_map(|thread| thread.join().unwrap())
+            .collect()
+    })
+}
+
+/// Listens on all addresses; the kernel answers for it as long as the value lives.
+fn listen(port: u16) -> TcpListener {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited too long: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn links_of(name: &instance::Name) -> Vec<String> {
+    let entries = std::fs::read_dir("/sys/class/net").unwrap();
+    let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+    names
+        .filter(|link| link.starts_with(name.as_str()))
+        .collect()
+}
+
+/// The instance, and a machine outside of it: a namespace behind a veth pair, as a neighbour on a LAN would be.
+struct World {
+    name: instance::Name,
+    host: Host,
+    range: Range,
+    outside: OwnedFd,
+    outside_address: Ipv4Addr,
+    /// Of this host, on the LAN it shares with `outside`.
+    lan_address: Ipv4Addr,
+    _lock: File,
+}
+
+impl World {
+    fn make() -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "this test needs root");
+        let (lock, number) = (202..=250).find_map(lock_range).unwrap();
+        let mut random = [0; 3];
+        File::open("/dev/urandom")
+            .unwrap()
+            .read_exact(&mut random)
+            .unwrap();
+        let hex = random.map(|byte| format!("{byte:02x}")).concat();
+        let name = instance::Name::parse(&format!("pt{hex}")).unwrap();
+        let range = Range::parse(&format!("10.{number}.0.0/16")).unwrap();
+        let host = Host::set_up(&name, range).unwrap();
+        let (lan_address, outside_address) = (
+            Ipv4Addr::new(198, 18, number, 1),
+            Ipv4Addr::new(198, 18, number, 2),
+        );
+        let outside = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            OwnedFd::from(File::open("/proc/thread-self/ns/net").unwrap())
+        });
+        let outside = outside.join().unwrap();
+        let far = format!("/proc/{}/fd/{}", std::process::id(), outside.as_raw_fd());
+        ip(&format!(
+            "link add {name}-lan type veth peer name eth0 netns {far}"
+        ));
+        ip(&format!("address add {lan_address}/30 dev {name}-lan"));
+        ip(&format!("link set {name}-lan up"));
+        inside(&outside, || {
+            ip(&format!("address add {outside_address}/30 dev eth0"));
+            ip("link set eth0 up");
+            ip(&format!("route add default via {lan_address}"));
+        });
+        Self {
+            name,
+            host,
+            range,
+            outside,
+            outside_address,
+            lan_address,
+            _lock: lock,
+        }
+    }
+
+    fn seat(&self, seat: Seat, port: u16) -> SocketAddr {
+        (self.host.address(seat), port).into()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        ip(&format!("link delete {}-lan", self.name));
+        Host::tear_down(&self.name).unwrap();
+    }
+}
+
+fn lock_range(number: u8) -> Option<(File, u8)> {
+    let lock = File::create(format!("/run/lock/paas-test-10.{number}")).ok()?;
+    lock.try_lock().ok()?;
+    let routes = std::fs::read_to_string("/proc/net/route").ok()?;
+    let is_taken = routes.contains(&format!("{number:02X}0A\t"));
+    (!is_taken).then_some((lock, number))
+}
+
+#[test]
+fn who_reaches_whom() {
+    let world = World::make();
+    let World {
+        host,
+        range,
+        outside,
+        lan_address,
+        ..
+    } = &world;
+    let [a, b, build] = [A, B, BUILD].map(|seat| host.namespace(seat).unwrap());
+
+    let dyno_sockets = || [listen(5000), listen(5001)];
+    let _kept = [
+        inside(&a, dyno_sockets),
+        inside(&b, dyno_sockets),
+        inside(&build, dyno_sockets),
+    ];
+    let _web = inside(outside, || listen(80));
+    inside(outside, || {
+        ip(&format!("address add {METADATA}/32 dev eth0"))
+    });
+    ip(&format!(
+        "route add {METADATA}/32 via {} metric {}",
+        world.outside_address,
+        std::process::id()
+    ));
+    assert!(
+        reaches((METADATA, 80).into()),
+        "the host asks its cloud about itself"
+    );
+    let on_host = listen(0);
+    let host_port = on_host.local_addr().unwrap().port();
+    let web = SocketAddr::from((world.outside_address, 80));
+
+    assert!(
+        reaches(world.seat(A, 5000)),
+        "the router reaches a dyno's port"
+    );
+    assert!(reaches(world.seat(B, 5000)));
+    assert!(!reaches(world.seat(A, 5001)), "no other port of it");
+    assert!(!reaches(world.seat(BUILD, 5000)), "and no port of a build");
+    assert!(
+        inside(outside, || reaches((*lan_address, host_port).into())),
+        "the host does listen"
+    );
+
+    let mut host_addresses = vec![*lan_address, range.dyno_gateway(), range.build_gateway()];
+    host_addresses.extend(own_address_towards(Ipv4Addr::new(192, 0, 2, 200)));
+    let host_addresses = host_addresses
+        .iter()
+        .map(|address| (*address, host_port).into());
+    let forbidden: Vec<SocketAddr> = host_addresses
+        .chain([A, B, BUILD].map(|seat| world.seat(seat, 5000)))
+        .chain([A, B, BUILD].map(|seat| world.seat(seat, 5001)))
+        .chain([(METADATA, 80).into()])
+        .collect();
+    for (ns, me) in [(&a, A), (&b, B), (&build, BUILD)] {
+        let others = forbidden.iter().copied();
+        let others = others
+            .filter(|address| address.ip() != host.address(me))
+            .collect();
+        assert_eq!(
+            inside(ns, || which_answer(others)),
+            [],
+            "{me:?} reaches what it must not"
+        );
+        assert!(inside(ns, || reaches(web)), "{me:?} reaches the outside");
+        let own = inside(ns, || reaches((Ipv4Addr::LOCALHOST, 5001).into()));
+        assert!(own, "{me:?} has a loopback of its own");
+        assert!(inside(ns, has_only_loopback_ipv6), "{me:?} has IPv6");
+    }
+    let from_outside = inside(outside, || reaches(world.seat(A, 5000)));
+    assert!(
+        !from_outside,
+        "a neighbour on the LAN routes through us to a dyno"
+    );
+
+    // Once more while all lives: nothing is cut.
+    let mut open = TcpStream::connect_timeout(&world.seat(A, 5000), PATIENCE).unwrap();
+    Host::set_up(&world.name, *range).unwrap();
+    open.write_all(b"still here").unwrap();
+    assert!(reaches(world.seat(A, 5000)));
+    assert!(inside(&build, || reaches(web)));
+    asks_the_resolver_like_the_host(&build);
+}
+
+/// The address with which this host speaks to that one; none without a route to it.
+fn own_address_towards(far: Ipv4Addr) -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    socket.connect((far, 9)).ok()?;
+    match socket.local_addr().unwrap() {
+        SocketAddr::V4(own) => Some(*own.ip()),
+        SocketAddr::V6(_) => None,
+    }
+}
+
+fn has_only_loopback_ipv6() -> bool {
+    let addresses = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
+    addresses.lines().all(|line| line.ends_with(" lo"))
+}
+
+/// Whoever gets an answer on the host gets one in a build.
+fn asks_the_resolver_like_the_host(build: &OwnedFd) {
+    let configuration = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = configuration
+        .lines()
+        .filter_map(|line| line.strip_prefix("nameserver "));
+    let Some(server) = servers
+        .filter_map(|s| s.trim().parse::<Ipv4Addr>().ok())
+        .next()
+    else {
+        return;
+    };
+    let ask = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
+        // A query for the name servers of the root: dns message of RFC 1035.
+        let query = [7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
+        socket.send_to(&query, (server, 53)).is_ok() && socket.recv(&mut [0; 512]).is_ok()
+    };
+    if ask() {
+        assert!(inside(build, ask), "a build cannot ask the resolver");
+    }
+}
+
+#[test]
+fn a_false_sender_is_not_heard() {
+    let world = World::make();
+    let [a, b] = [A, B].map(|seat| world.host.namespace(seat).unwrap());
+    let _kept = inside(&b, || listen(5000));
+    let ear = inside(&world.outside, || {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 9000)).unwrap()
+    });
+    ear.set_read_timeout(Some(PATIENCE)).unwrap();
+    let far = SocketAddr::from((world.outside_address, 9000));
+    let speak = |from: Ipv4Addr| {
+        inside(&a, || {
+            UdpSocket::bind((from, 0))
+                .unwrap()
+                .send_to(b"hello", far)
+                .unwrap()
+        });
+        ear.recv(&mut [0; 16]).is_ok()
+    };
+    let (own, neighbour) = (world.host.address(A), world.host.address(B));
+    assert!(speak(own));
+    // What only the host's root could do inside: addresses that belong to others.
+    for stolen in [
+        neighbour,
+        Ipv4Addr::new(9, 9, 9, 9),
+        world.host.address(BUILD),
+    ] {
+        inside(&a, || ip(&format!("address add {stolen}/32 dev eth0")));
+        assert!(!speak(stolen), "{stolen} from the wrong port");
+        assert!(
+            reaches(world.seat(B, 5000)),
+            "{stolen}: the neighbour is still found"
+        );
+    }
+    assert!(speak(own));
+    let [.., third, fourth] = neighbour.octets();
+    let [first, second, ..] = neighbour.octets();
+    let theirs = format!("02:50:{first:02x}:{second:02x}:{third:02x}:{fourth:02x}");
+    inside(&a, || ip(&format!("link set eth0 address {theirs}")));
+    assert!(!speak(own), "with the neighbour's hardware address");
+    assert!(
+        reaches(world.seat(B, 5000)),
+        "the bridge still finds the neighbour"
+    );
+}
+
+#[test]
+fn a_namespace_goes_with_its_last_process() {
+    let world = World::make();
+    let cable = format!("{}-d0000", world.name);
+    let is_there = || links_of(&world.name).contains(&cable);
+    let ns = world.host.namespace(A).unwrap();
+    assert!(is_there());
+    // A process that lives on when the nursery is killed with -9: the descriptor closes, the process stays.
+    let mut dyno = inside(&ns, || Command::new("sleep").arg("60").spawn().unwrap());
+    drop(ns);
+    assert!(is_there());
+    assert_eq!(Host::strays(&world.name).unwrap(), Vec::<String>::new());
+    dyno.kill().unwrap();
+    dyno.wait().unwrap();
+    wait_until("the cable goes", || !is_there());
+    // At once again, though the old one may still be dying.
+    for _ in 0..3 {
+        drop(world.host.namespace(A).unwrap());
+    }
+    wait_until("the last cable goes", || !is_there());
+    let left = Host::strays(&world.name).unwrap();
+    let name = &world.name;
+    let bridges = [
+        format!("interface {name}-br"),
+        format!("interface {name}-bb"),
+    ];
+    let tables = [format!("table inet {name}"), format!("table bridge {name}")];
+    assert!(
+        bridges.iter().chain(&tables).all(|one| left.contains(one)),
+        "{left:?}"
+    );
+    assert_eq!(left.len(), 4, "{left:?}");
+
+    let gone = world.name.clone();
+    drop(world);
+    assert_eq!(Host::strays(&gone).unwrap(), Vec::<String>::new());
+    assert_eq!(links_of(&gone), Vec::<String>::new());
+    Host::tear_down(&gone).unwrap();
+}
+
+#[test]
+fn the_pool_has_the_next_ones_ready() {
+    let world = World::make();
+    let mut pool = Pool::new();
+    let fill = |pool: &mut Pool, taken: &[Seat], count: usize| {
+        while pool.ready().count() < count {
+            pool.refill(&world.host, |seat| taken.contains(&seat))
+                .unwrap();
+            wait_for(pool);
+            pool.collect().unwrap();
+        }
+    };
+    fill(&mut pool, &[], 10);
+    assert!(pool.ready().any(|seat| seat == A) && pool.ready().any(|seat| seat == BUILD));
+    let before = Instant::now();
+    let ns = pool.take(&world.host, A).unwrap();
+    assert!(
+        before.elapsed() < Duration::from_millis(5),
+        "ready means ready"
+    );
+    let _kept = inside(&ns, || listen(5000));
+    assert!(reaches(world.seat(A, 5000)));
+
+    // One that is being made right now, and one that nobody has thought of.
+    pool.refill(&world.host, |seat| seat == A).unwrap();
+    let ninth = Seat::Dyno {
+        slot: 8,
+        port: 5000,
+    };
+    let far = Seat::Dyno {
+        slot: 4000,
+        port: 8080,
+    };
+    for seat in [ninth, far] {
+        let ns = pool.take(&world.host, seat).unwrap();
+        let port = if seat == far { 8080 } else { 5000 };
+        let _kept = inside(&ns, || listen(port));
+        assert!(reaches(world.seat(seat, port)), "{seat:?}");
+    }
+    assert!(
+        pool.take(
+            &world.host,
+            Seat::Dyno {
+                slot: u16::MAX,
+                port: 1
+            }
+        )
+        .is_err()
+    );
+}
+
+/// As the nursery's loop does.
+fn wait_for(pool: &Pool) {
+    let Some(fd) = pool.poll_fd() else { return };
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    assert!(
+        poll(&mut fds, PollTimeout::from(10_000_u16)).unwrap() > 0,
+        "the helper is silent"
+    );
+}
