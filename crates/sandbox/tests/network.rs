@@ -1,6 +1,10 @@
 //! Two dynos, a build, the host and an outside, with real sockets: who reaches whom.
 //!
 //! Needs root. Takes an instance name and a range of its own and leaves nothing behind.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first thing that goes wrong"
+)]
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -421,6 +425,52 @@ fn the_pool_has_the_next_ones_ready() {
         )
         .is_err()
     );
+}
+
+/// Docker and ufw do this; a host of its own (a net namespace), as it concerns all of a host.
+#[test]
+fn beside_a_firewall_that_drops_forwarded_packets() {
+    let scenario = || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        ip("link set lo up");
+        iptables("-P FORWARD DROP");
+        let world = World::make();
+        let build = world.host.namespace(BUILD).unwrap();
+        let _web = inside(&world.outside, || listen(80));
+        let reaches_web = || inside(&build, || reaches((world.outside_address, 80).into()));
+        assert!(reaches_web());
+        Host::set_up(&world.name, world.range).unwrap();
+        assert_eq!(
+            iptables("-S FORWARD").lines().count(),
+            5,
+            "policy, and once our rules"
+        );
+
+        iptables("-F FORWARD");
+        assert!(!reaches_web(), "without our rules the other firewall wins");
+        let lines = world.host.doctor().unwrap().join("\n");
+        assert!(
+            lines.contains("iptables drops forwarded packets"),
+            "{lines}"
+        );
+        Host::set_up(&world.name, world.range).unwrap();
+        assert!(reaches_web());
+
+        iptables("-I FORWARD 1 -i docker0 -j ACCEPT");
+        drop(world);
+        let left = "-P FORWARD DROP\n-A FORWARD -i docker0 -j ACCEPT\n";
+        assert_eq!(iptables("-S FORWARD"), left, "only what was there before");
+    };
+    std::thread::scope(|scope| scope.spawn(scenario).join().unwrap());
+}
+
+fn iptables(arguments: &str) -> String {
+    let output = Command::new("iptables")
+        .args(arguments.split(' '))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "iptables {arguments}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// As the nursery's loop does.

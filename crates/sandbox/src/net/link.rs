@@ -211,9 +211,8 @@ fn read_link(payload: &[u8]) -> io::Result<Link> {
     for (kind, value) in attributes(payload.get(16..).unwrap_or(&[])) {
         match kind {
             libc::IFLA_IFNAME => {
-                link.name = String::from_utf8_lossy(value)
-                    .trim_end_matches('\0')
-                    .to_owned();
+                let name = String::from_utf8_lossy(value);
+                name.trim_end_matches('\0').clone_into(&mut link.name);
             }
             libc::IFLA_MTU => link.mtu = field(value, 0, u32::from_ne_bytes)?,
             _ => {}
