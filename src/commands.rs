@@ -1,0 +1,165 @@
+//! The commands that speak with the API, in the order in which a newcomer needs them.
+
+mod apps;
+mod buildpacks;
+mod config;
+mod create;
+mod git;
+mod login;
+mod logs;
+mod ps;
+mod releases;
+mod run;
+
+use crate::app;
+use crate::client::Client;
+use crate::failure::Failure;
+use std::future::Future;
+use std::process::ExitCode;
+
+/// Everything that a signed-in person can do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Sign in with a token from standard input, or as root on the server without one
+    Login(login::Login),
+    /// Sign out
+    Logout,
+    /// Show who is signed in
+    #[command(name = "auth:whoami", visible_alias = "whoami")]
+    Whoami,
+    /// Print the token
+    #[command(name = "auth:token")]
+    Token,
+    /// Create an app
+    #[command(visible_alias = "apps:create")]
+    Create(create::Create),
+    /// List your apps
+    Apps(apps::Apps),
+    /// Show an app
+    #[command(visible_alias = "apps:info")]
+    Info(apps::Info),
+    /// Destroy an app
+    #[command(visible_alias = "apps:destroy")]
+    Destroy(apps::Destroy),
+    /// Open an app in the browser, or print its address
+    #[command(visible_alias = "apps:open")]
+    Open(apps::Open),
+    /// Add the git remote of an app
+    #[command(name = "git:remote")]
+    GitRemote(git::Remote),
+    /// Answer git's question for the token
+    #[command(name = "git:credentials", hide = true)]
+    GitCredentials(git::Credentials),
+    /// List the dynos of an app
+    Ps(ps::Ps),
+    /// Show or change how many dynos of which size there are
+    #[command(name = "ps:scale", visible_alias = "scale")]
+    Scale(ps::Scale),
+    /// Restart all dynos, one dyno or one process type
+    #[command(name = "ps:restart", visible_alias = "restart")]
+    Restart(ps::Restart),
+    /// Show the log
+    Logs(logs::Logs),
+    /// List the config vars
+    Config(config::Show),
+    /// Set config vars
+    #[command(name = "config:set")]
+    ConfigSet(config::Set),
+    /// Print one config var
+    #[command(name = "config:get")]
+    ConfigGet(config::Get),
+    /// Remove config vars
+    #[command(name = "config:unset")]
+    ConfigUnset(config::Unset),
+    /// List the releases
+    Releases(releases::Releases),
+    /// Go back to an earlier release
+    #[command(visible_alias = "releases:rollback")]
+    Rollback(releases::Rollback),
+    /// Run a command in a one-off dyno
+    Run(run::Run),
+    /// List the buildpacks
+    Buildpacks(buildpacks::Show),
+    /// Set the buildpack, or the one at --index
+    #[command(name = "buildpacks:set")]
+    BuildpacksSet(buildpacks::Place),
+    /// Add a buildpack at the end, or at --index
+    #[command(name = "buildpacks:add")]
+    BuildpacksAdd(buildpacks::Place),
+    /// Remove a buildpack
+    #[command(name = "buildpacks:remove")]
+    BuildpacksRemove(buildpacks::Remove),
+    /// Remove all buildpacks: detect again
+    #[command(name = "buildpacks:clear")]
+    BuildpacksClear(buildpacks::Clear),
+}
+
+/// Runs a command to its exit code.
+pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Login(args) => done(login::login(args)).await,
+        Command::Logout => done(login::logout()).await,
+        Command::GitCredentials(args) => git::credentials(&args),
+        signed_in => with(&Client::signed_in()?, signed_in).await,
+    }
+}
+
+async fn with(client: &Client, command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Login(_) | Command::Logout | Command::GitCredentials(_) => Ok(ExitCode::SUCCESS),
+        Command::Whoami => done(login::whoami(client)).await,
+        Command::Token => done(login::token(client)).await,
+        Command::Create(args) => done(create::create(client, &args)).await,
+        Command::Apps(args) => done(apps::list(client, &args)).await,
+        Command::Info(args) => about(client, &args.app, apps::info(client, &args)).await,
+        Command::Destroy(args) => about(client, &args.app, apps::destroy(client, &args)).await,
+        Command::Open(args) => about(client, &args.app, apps::open(client, &args)).await,
+        Command::GitRemote(args) => about(client, &args.app, git::remote(client, &args)).await,
+        Command::Ps(args) => about(client, &args.app, ps::list(client, &args)).await,
+        Command::Scale(args) => about(client, &args.app, ps::scale(client, &args)).await,
+        Command::Restart(args) => about(client, &args.app, ps::restart(client, &args)).await,
+        Command::Logs(args) => about(client, &args.app, logs::logs(client, &args)).await,
+        Command::Config(args) => about(client, &args.app, config::show(client, &args)).await,
+        Command::ConfigSet(args) => about(client, &args.app, config::set(client, &args)).await,
+        Command::ConfigGet(args) => about(client, &args.app, config::get(client, &args)).await,
+        Command::ConfigUnset(args) => about(client, &args.app, config::unset(client, &args)).await,
+        Command::Releases(args) => about(client, &args.app, releases::list(client, &args)).await,
+        Command::Rollback(args) => {
+            about(client, &args.app, releases::rollback(client, &args)).await
+        }
+        Command::Run(args) => run::run(client, &args).await,
+        Command::Buildpacks(args) => {
+            about(client, &args.app, buildpacks::show(client, &args)).await
+        }
+        Command::BuildpacksSet(args) => {
+            about(client, &args.app, buildpacks::set(client, &args)).await
+        }
+        Command::BuildpacksAdd(args) => {
+            about(client, &args.app, buildpacks::add(client, &args)).await
+        }
+        Command::BuildpacksRemove(args) => {
+            about(client, &args.app, buildpacks::remove(client, &args)).await
+        }
+        Command::BuildpacksClear(args) => {
+            about(client, &args.app, buildpacks::clear(client, &args)).await
+        }
+    }
+}
+
+async fn done(command: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Failure> {
+    command.await.map(|()| ExitCode::SUCCESS)
+}
+
+async fn about(
+    client: &Client,
+    choice: &app::Choice,
+    command: impl Future<Output = Result<(), Failure>>,
+) -> Result<ExitCode, Failure> {
+    match command.await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(failure) => match choice.name() {
+            Ok(name) => Err(app::suggest(client, &name, failure).await),
+            Err(_) => Err(failure),
+        },
+    }
+}

@@ -1,0 +1,215 @@
+//! `run`: a one-off dyno with this terminal as its own, over the rendezvous connection.
+
+use crate::app::{self, Choice};
+use crate::client::Client;
+use crate::commands::run::terminal::Raw;
+use crate::failure::{Failure, SIGNED_OUT};
+use crate::output::Ink;
+use crate::{json, output};
+use http::Method;
+use serde_json::{Value, json};
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+mod status;
+mod terminal;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    app: Choice,
+    /// Dyno size
+    #[arg(long, short)]
+    size: Option<String>,
+    /// Variables of this dyno alone: KEY=value;KEY=value
+    #[arg(long, short)]
+    env: Option<String>,
+    /// No terminal: plain pipes
+    #[arg(long)]
+    no_tty: bool,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Starts the dyno, ties this terminal to it, and ends with the command's exit code.
+pub(crate) async fn run(client: &Client, args: &Run) -> Result<ExitCode, Failure> {
+    let name = args.app.name()?;
+    let shown = args.command.join(" ");
+    output::begin_aside(&format!(
+        "Running {} on {}... ",
+        output::ink_aside(Ink::Bold, &shown),
+        output::ink_aside(Ink::App, &name)
+    ));
+    let dyno = match client
+        .ask(Method::POST, &args.app.path("/dynos")?, Some(&order(args)?))
+        .await
+    {
+        Ok(dyno) => dyno,
+        Err(failure) => {
+            output::aside("failed");
+            return Err(app::suggest(client, &name, failure).await);
+        }
+    };
+    let mut stream = connect(&json::text(&dyno, "attach_url")).await?;
+    let mut greeting = [0; "rendezvous\r\n".len()];
+    stream
+        .read_exact(&mut greeting)
+        .await
+        .map_err(|_| Failure::new("the dyno could not be attached").hint("see why: paas logs"))?;
+    output::aside(&format!("up, {}", json::text(&dyno, "name")));
+    let raw = if has_terminal(args) {
+        Some(Raw::enter()?)
+    } else {
+        None
+    };
+    let result = carry(stream).await;
+    drop(raw);
+    match result? {
+        Some(code) => Ok(ExitCode::from(code)),
+        None => Err(
+            Failure::new("the connection to the dyno ended before the command did")
+                .hint("see why: paas logs"),
+        ),
+    }
+}
+
+fn has_terminal(args: &Run) -> bool {
+    !args.no_tty && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// The body of the request: the exit status comes as a line of output behind U+FFFF.
+fn order(args: &Run) -> Result<Value, Failure> {
+    let mut env = serde_json::Map::new();
+    for pair in args
+        .env
+        .iter()
+        .flat_map(|text| text.split(';'))
+        .filter(|pair| !pair.is_empty())
+    {
+        let (key, value) = pair.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("{pair} has no `=`")).hint("write -e 'KEY=value;KEY=value'")
+        })?;
+        env.insert(key.to_owned(), json!(value));
+    }
+    let with_terminal = has_terminal(args);
+    if with_terminal {
+        if let Some(term) = crate::account::environment("TERM") {
+            env.insert("TERM".to_owned(), json!(term));
+        }
+        if let Some((rows, columns)) = terminal::size() {
+            env.insert("LINES".to_owned(), json!(rows));
+            env.insert("COLUMNS".to_owned(), json!(columns));
+        }
+    }
+    let command = match args.command.as_slice() {
+        [line] => line.clone(),
+        words => words
+            .iter()
+            .map(|word| quote(word))
+            .collect::<Vec<_>>()
+            .join(" "),
+    };
+    let mut body = json!({
+        "command": format!("{command} ; echo \"\u{ffff} heroku-command-exit-status: $?\""),
+        "attach": true,
+        "env": env,
+        "force_no_tty": !with_terminal,
+    });
+    if let (Some(size), Some(fields)) = (&args.size, body.as_object_mut()) {
+        fields.insert("size".to_owned(), json!(size));
+    }
+    Ok(body)
+}
+
+fn quote(word: &str) -> String {
+    let is_plain = !word.is_empty()
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-./:@%+,=".contains(&byte));
+    if is_plain {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+async fn connect(url: &str) -> Result<TlsStream<TcpStream>, Failure> {
+    let bad = || {
+        Failure::new(format!(
+            "the platform gave an attach URL that cannot be used: {url}"
+        ))
+    };
+    let (place, secret) = url
+        .strip_prefix("rendezvous://")
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or_else(bad)?;
+    let (host, port) = place.rsplit_once(':').ok_or_else(bad)?;
+    let port: u16 = port.parse().map_err(|_| bad())?;
+    let authority = crate::account::authority()?;
+    let config = link::authority::client_config(&authority).map_err(|error| {
+        Failure {
+            exit: SIGNED_OUT,
+            ..Failure::new(format!(
+                "the platform's certificate authority is not known here: {error}"
+            ))
+        }
+        .hint("sign in again: paas login")
+    })?;
+    let address = if host == "localhost" || host.ends_with(".localhost") {
+        "127.0.0.1"
+    } else {
+        host
+    };
+    let stream = TcpStream::connect((address, port))
+        .await
+        .map_err(|error| Failure::new(format!("{place} cannot be reached: {error}")))?;
+    let server = ServerName::try_from(host.to_owned()).map_err(|_| bad())?;
+    let mut stream = TlsConnector::from(config).connect(server, stream).await?;
+    stream.write_all(format!("{secret}\r\n").as_bytes()).await?;
+    stream.flush().await?;
+    Ok(stream)
+}
+
+/// Bytes both ways until the other side ends; the exit status is taken out of the output.
+async fn carry(stream: TlsStream<TcpStream>) -> Result<Option<u8>, Failure> {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let mut keyboard = terminal::keyboard();
+    let mut watch = status::Watch::default();
+    let mut buffer = vec![0; 16 * 1024];
+    let mut is_open = true;
+    loop {
+        tokio::select! {
+            typed = keyboard.recv(), if is_open => {
+                is_open = typed.is_some();
+                // The end of input is byte 04, for a terminal and for pipes alike.
+                to.write_all(&typed.unwrap_or_else(|| vec![4])).await?;
+            }
+            count = from.read(&mut buffer) => {
+                let count = count.unwrap_or(0);
+                if count == 0 {
+                    output::bytes(&watch.end())?;
+                    return Ok(watch.code());
+                }
+                output::bytes(&watch.feed(buffer.get(..count).unwrap_or_default()))?;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted() {
+        for (word, quoted) in [("ls", "ls"), ("a b", "'a b'"), ("$X", "'$X'"), ("", "''")] {
+            assert_eq!(quote(word), quoted);
+        }
+    }
+}
