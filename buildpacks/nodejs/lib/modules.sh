@@ -31,8 +31,7 @@ install_modules() {
 choose_install() {
     install=(ci --prefer-offline)
     if [[ ! -f package-lock.json && ! -f npm-shrinkwrap.json ]]; then
-        warn "There is no package-lock.json: the next build may get other versions of its packages." \
-            "To keep them: npm install --package-lock-only, then commit package-lock.json"
+        warn_of_missing_lock
         install=(install --no-package-lock)
     fi
     must_prune=''
@@ -42,6 +41,14 @@ choose_install() {
     else
         install+=(--omit=dev)
     fi
+}
+
+warn_of_missing_lock() {
+    local other lines=("There is no package-lock.json: the next build may get other versions of its packages.")
+    for other in yarn.lock pnpm-lock.yaml bun.lock; do
+        [[ ! -f $other ]] || lines+=("$other is not read: this buildpack installs with npm.")
+    done
+    warn "${lines[@]}" "To keep versions: npm install --package-lock-only, then commit package-lock.json"
 }
 
 needs_dev_packages() {
@@ -72,16 +79,18 @@ explain_npm_failure() {
             "To correct it: npm install --package-lock-only, then commit package-lock.json"
     fi
     local cause=()
-    mapfile -t cause < <(sed -n 's/^npm error //p' "$1" | grep -vE 'A complete log|^$' | head -n 20)
+    mapfile -t cause < <(sed -nE 's/^npm error (code E[0-9]+$)?([0-9]{3} *)?//p' "$1" |
+        grep -vE '^$|^ *$|^Log files|A complete log|^Note that|^tarball, folder' | head -n 20)
     fail "The packages of package.json could not be installed. $2 says:" "${cause[@]}"
 }
 
-# remember_modules KEY: empty if they must be installed anew each time.
+# remember_modules KEY: empty if they must be installed anew each time. An archive, since making
+# thousands of files is what costs: a second tree would double the time of a first build.
 remember_modules() {
-    rm -rf "$cache_dir/key" "$cache_dir/node_modules"
+    rm -f "$cache_dir/key" "$cache_dir/node_modules.tar"
     if [[ -n $1 ]]; then
         if [[ -d node_modules ]]; then
-            cp -a node_modules "$cache_dir/node_modules"
+            tar -cf "$cache_dir/node_modules.tar" node_modules
         fi
         printf '%s' "$1" > "$cache_dir/key"
     fi
@@ -96,7 +105,7 @@ remember_modules() {
 
 restore_modules() {
     # An app without packages has none to restore.
-    [[ ! -d $cache_dir/node_modules ]] || cp -a "$cache_dir/node_modules" node_modules
+    [[ ! -f $cache_dir/node_modules.tar ]] || tar -xf "$cache_dir/node_modules.tar"
 }
 
 prune_modules() {

@@ -11,7 +11,10 @@ use crate::serve::Failure;
 use crate::settings::{Fault, Settings};
 
 pub(crate) fn settings(settings: &Settings) -> ExitCode {
-    println!("       Serving the files below {}", settings.root);
+    match settings.root.as_str() {
+        "." => println!("       Serving the files of the app's root folder"),
+        root => println!("       Serving the files of the folder {root}"),
+    }
     let counts = [
         (settings.redirects.len(), "redirect"),
         (settings.routes.len(), "route"),
