@@ -6,13 +6,15 @@
 //!                         `--- NAME-bb (builds) -- NAME-b0000 ==cable== eth0 of build 0
 //! ```
 //!
-//! Who may reach whom: the host a dyno's port; dynos and builds the outside and the resolver; all else nobody
-//! (not the host, not each other). Three things hold it, each alone enough for its part: port isolation of the
-//! bridges, the host's nft tables (`rules`), iptables inside. There is no IPv6 anywhere.
+//! Who may reach whom: the host a dyno's port; dynos and builds the outside and the resolver; all
+//! else nobody (not the host, not each other). Three things hold it, each alone enough for its
+//! part: port isolation of the bridges, the host's nft tables (`rules`), iptables inside. There is
+//! no IPv6 anywhere.
 //!
-//! [`Host`] lays out what all share and takes it away again; [`Pool`] gives out namespaces, which vanish with
-//! their last process. Called by the nursery, which is root and has one thread.
+//! [`Host`] lays out what all share and takes it away again; [`Pool`] gives out namespaces, which
+//! vanish with their last process. Called by the nursery, which is root and has one thread.
 
+mod doctor;
 mod firewall;
 mod link;
 mod namespace;
@@ -82,8 +84,8 @@ fn kernel(doing: &str) -> impl FnOnce(io::Error) -> NetworkError {
 
 /// What a node has once for all its sandboxes: two bridges, the rules between them and the rest.
 ///
-/// There is no `Drop`: bridges and rules outlive the nursery, dynos depend on them. [`Self::tear_down`] undoes
-/// [`Self::set_up`].
+/// There is no `Drop`: bridges and rules outlive the nursery, dynos depend on them.
+/// [`Self::tear_down`] undoes [`Self::set_up`].
 #[derive(Clone, Debug)]
 pub struct Host {
     name: instance::Name,
@@ -91,8 +93,6 @@ pub struct Host {
     mtu: u32,
     resolver: Resolver,
     iptables_restore: Tool,
-    /// What does not stop us but should be known.
-    remarks: Vec<String>,
 }
 
 impl Host {
@@ -103,13 +103,12 @@ impl Host {
         let resolver = Resolver::of_host();
         let links = all_links(&mut open_links()?)?;
         let uplink = uplink::of_host(&links);
-        let mut host = Self {
+        let host = Self {
             name: name.clone(),
             range,
             mtu: uplink.map_or(MTU_DEFAULT, |link| link.mtu),
             resolver,
             iptables_restore,
-            remarks: Vec::new(),
         };
         let facts = rules::Facts {
             name,
@@ -119,10 +118,8 @@ impl Host {
         };
         // Rules before bridges: no packet passes a bridge that nothing guards.
         nft.run(&["-f", "-"], &rules::host_table(&facts))?;
-        if let Err(error) = nft.run(&["-f", "-"], &rules::bridge_table(name, range)) {
-            host.remarks
-                .push(format!("no source check per bridge port: {error}"));
-        }
+        // A kernel without nft's bridge family goes on with the other two guards; `doctor` tells.
+        drop(nft.run(&["-f", "-"], &rules::bridge_table(name, range)));
         host.bridges()?;
         write_setting("net/ipv4/ip_forward", "1")?;
         firewall::let_pass(name)?;
@@ -144,8 +141,8 @@ impl Host {
         Ok(())
     }
 
-    /// Removes tables, rules, cables and bridges of the instance, and nothing else. Living dynos lose their
-    /// network. What is not there is fine.
+    /// Removes tables, rules, cables and bridges of the instance, and nothing else. Living dynos
+    /// lose their network. What is not there is fine.
     pub fn tear_down(name: &instance::Name) -> Result<(), NetworkError> {
         let mut links = open_links()?;
         for link in own_links(name, &mut links)? {
@@ -157,53 +154,6 @@ impl Host {
         let tables = own_tables(name, &nft)?;
         let commands: Vec<String> = tables.iter().map(|t| format!("delete {t}\n")).collect();
         nft.run(&["-f", "-"], &commands.concat()).map(drop)
-    }
-
-    /// What is left of an instance and used by nobody: cables whose inner end is not up (half made), and,
-    /// when no cable is alive, bridges and tables. Empty while the instance runs well.
-    pub fn strays(name: &instance::Name) -> Result<Vec<String>, NetworkError> {
-        let links = own_links(name, &mut open_links()?)?;
-        let is_used = |link: &link::Link| seat::is_cable(name, &link.name) && link.is_running;
-        let is_alive = links.iter().any(is_used);
-        let mut found: Vec<String> = links
-            .iter()
-            .filter(|link| {
-                if is_alive {
-                    seat::is_cable(name, &link.name)
-                } else {
-                    true
-                }
-            })
-            .filter(|link| !is_used(link))
-            .map(|link| format!("interface {}", link.name))
-            .collect();
-        if !is_alive {
-            found.extend(own_tables(name, &Tool::nft()?)?);
-        }
-        Ok(found)
-    }
-
-    /// What does not work as it should, one line each with the next step; empty when all is well.
-    pub fn doctor(&self) -> Result<Vec<String>, NetworkError> {
-        let mut lines = self.remarks.clone();
-        if self.resolver.addresses.is_empty() {
-            lines.push(
-                "no name server that dynos can reach: /etc/resolv.conf names none but loopback or \
-                 IPv6 ones; add an IPv4 one"
-                    .to_owned(),
-            );
-        }
-        if uplink::of_host(&all_links(&mut open_links()?)?).is_none() {
-            lines.push("no default route: dynos and builds reach nothing outside".to_owned());
-        }
-        if own_tables(&self.name, &Tool::nft()?)?.is_empty() {
-            let name = &self.name;
-            lines.push(format!(
-                "the nft table inet {name} is gone: start the platform again"
-            ));
-        }
-        lines.extend(firewall::doctor(&self.name)?);
-        Ok(lines)
     }
 
     /// The text of /etc/resolv.conf for inside.
@@ -252,8 +202,8 @@ fn own_tables(name: &instance::Name, nft: &Tool) -> Result<Vec<String>, NetworkE
     Ok(listed.lines().filter(is_own).map(str::to_owned).collect())
 }
 
-/// Writes below /proc/sys (proc(5)); it speaks of the writer's own net namespace. A kernel without IPv6 lacks
-/// its files, which is as good as switching it off.
+/// Writes below /proc/sys (proc(5)); it speaks of the writer's own net namespace. A kernel without
+/// IPv6 lacks its files, which is as good as switching it off.
 fn write_setting(key: &str, value: &str) -> Result<(), NetworkError> {
     let path = Path::new("/proc/sys").join(key);
     match std::fs::write(&path, value) {

@@ -28,8 +28,6 @@ const B: Seat = Seat::Dyno {
     port: 5000,
 };
 const BUILD: Seat = Seat::Build { number: 0 };
-/// Stands for a cloud's service that tells a machine its secrets.
-const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 77, 1);
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Runs `work` in a net namespace, on a thread of its own.
@@ -86,7 +84,8 @@ fn links_of(name: &instance::Name) -> Vec<String> {
         .collect()
 }
 
-/// The instance, and a machine outside of it: a namespace behind a veth pair, as a neighbour on a LAN would be.
+/// The instance, and a machine outside of it: a namespace behind a veth pair, as a neighbour on a
+/// LAN would be.
 struct World {
     name: instance::Name,
     host: Host,
@@ -95,6 +94,8 @@ struct World {
     outside_address: Ipv4Addr,
     /// Of this host, on the LAN it shares with `outside`.
     lan_address: Ipv4Addr,
+    /// Stands for a cloud's service that tells a machine its secrets; `outside` has it.
+    metadata: Ipv4Addr,
     _lock: File,
 }
 
@@ -111,10 +112,8 @@ impl World {
         let name = instance::Name::parse(&format!("pt{hex}")).unwrap();
         let range = Range::parse(&format!("10.{number}.0.0/16")).unwrap();
         let host = Host::set_up(&name, range).unwrap();
-        let (lan_address, outside_address) = (
-            Ipv4Addr::new(198, 18, number, 1),
-            Ipv4Addr::new(198, 18, number, 2),
-        );
+        let [lan_address, outside_address] = [1, 2].map(|n| Ipv4Addr::new(198, 18, number, n));
+        let metadata = Ipv4Addr::new(169, 254, number, 1);
         let outside = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             OwnedFd::from(File::open("/proc/thread-self/ns/net").unwrap())
@@ -130,7 +129,9 @@ impl World {
             ip(&format!("address add {outside_address}/30 dev eth0"));
             ip("link set eth0 up");
             ip(&format!("route add default via {lan_address}"));
+            ip(&format!("address add {metadata}/32 dev eth0"));
         });
+        ip(&format!("route add {metadata}/32 via {outside_address}"));
         Self {
             name,
             host,
@@ -138,6 +139,7 @@ impl World {
             outside,
             outside_address,
             lan_address,
+            metadata,
             _lock: lock,
         }
     }
@@ -181,16 +183,8 @@ fn who_reaches_whom() {
         inside(&build, dyno_sockets),
     ];
     let _web = inside(outside, || listen(80));
-    inside(outside, || {
-        ip(&format!("address add {METADATA}/32 dev eth0"))
-    });
-    ip(&format!(
-        "route add {METADATA}/32 via {} metric {}",
-        world.outside_address,
-        std::process::id()
-    ));
     assert!(
-        reaches((METADATA, 80).into()),
+        reaches((world.metadata, 80).into()),
         "the host asks its cloud about itself"
     );
     let on_host = listen(0);
@@ -217,7 +211,7 @@ fn who_reaches_whom() {
     let forbidden: Vec<SocketAddr> = host_addresses
         .chain([A, B, BUILD].map(|seat| world.seat(seat, 5000)))
         .chain([A, B, BUILD].map(|seat| world.seat(seat, 5001)))
-        .chain([(METADATA, 80).into()])
+        .chain([(world.metadata, 80).into()])
         .collect();
     for (ns, me) in [(&a, A), (&b, B), (&build, BUILD)] {
         let others = forbidden.iter().copied();
@@ -240,13 +234,25 @@ fn who_reaches_whom() {
         "a neighbour on the LAN routes through us to a dyno"
     );
 
-    // Once more while all lives: nothing is cut.
-    let mut open = TcpStream::connect_timeout(&world.seat(A, 5000), PATIENCE).unwrap();
-    Host::set_up(&world.name, *range).unwrap();
-    open.write_all(b"still here").unwrap();
-    assert!(reaches(world.seat(A, 5000)));
-    assert!(inside(&build, || reaches(web)));
     asks_the_resolver_like_the_host(&build);
+}
+
+#[test]
+fn a_second_set_up_cuts_nothing() {
+    let world = World::make();
+    let [a, build] = [A, BUILD].map(|seat| world.host.namespace(seat).unwrap());
+    let app = inside(&a, || listen(5000));
+    let _web = inside(&world.outside, || listen(80));
+    let mut open = TcpStream::connect_timeout(&world.seat(A, 5000), PATIENCE).unwrap();
+    Host::set_up(&world.name, world.range).unwrap();
+    open.write_all(b"still here").unwrap();
+    let mut heard = [0; 10];
+    app.accept().unwrap().0.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"still here");
+    assert!(reaches(world.seat(A, 5000)));
+    assert!(inside(&build, || reaches(
+        (world.outside_address, 80).into()
+    )));
 }
 
 /// The address with which this host speaks to that one; none without a route to it.
@@ -270,10 +276,8 @@ fn asks_the_resolver_like_the_host(build: &OwnedFd) {
     let servers = configuration
         .lines()
         .filter_map(|line| line.strip_prefix("nameserver "));
-    let Some(server) = servers
-        .filter_map(|s| s.trim().parse::<Ipv4Addr>().ok())
-        .next()
-    else {
+    let mut servers = servers.filter_map(|s| s.trim().parse::<Ipv4Addr>().ok());
+    let Some(server) = servers.next() else {
         return;
     };
     let ask = || {
@@ -343,7 +347,8 @@ fn a_namespace_goes_with_its_last_process() {
     let is_there = || links_of(&world.name).contains(&cable);
     let ns = world.host.namespace(A).unwrap();
     assert!(is_there());
-    // A process that lives on when the nursery is killed with -9: the descriptor closes, the process stays.
+    // A process that lives on when the nursery is killed with -9: the descriptor closes, the
+    // process stays.
     let mut dyno = inside(&ns, || Command::new("sleep").arg("60").spawn().unwrap());
     drop(ns);
     assert!(is_there());
@@ -448,7 +453,7 @@ fn beside_a_firewall_that_drops_forwarded_packets() {
 
         iptables("-F FORWARD");
         assert!(!reaches_web(), "without our rules the other firewall wins");
-        let lines = world.host.doctor().unwrap().join("\n");
+        let lines = Host::doctor(&world.name).unwrap().join("\n");
         assert!(
             lines.contains("iptables drops forwarded packets"),
             "{lines}"

@@ -1,7 +1,7 @@
 //! Links, addresses and routes: what the netlink messages mean.
 //!
-//! One value works in the net namespace in which it was opened. Constants that `libc` lacks come from
-//! `linux/if_link.h` and `linux/veth.h`, the same since Linux 4.18.
+//! One value works in the net namespace in which it was opened. Constants that `libc` lacks come
+//! from `linux/if_link.h` and `linux/veth.h`, the same since Linux 4.18.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -18,8 +18,8 @@ const VETH_INFO_PEER: u16 = 1;
 const UP: u32 = 1;
 const LOWER_UP: u32 = 1 << 16;
 
-/// The hardware address of whoever has this address on one of our bridges. Derived, so that neither a
-/// neighbour table nor the source check has to learn a new one when a seat is used again.
+/// The hardware address of whoever has this address on one of our bridges. Derived, so that neither
+/// a neighbour table nor the source check has to learn a new one when a seat is used again.
 pub(crate) fn hardware_address(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0x50, a, b, c, d]
@@ -77,9 +77,9 @@ impl Links {
         self.address(index, address, 18)
     }
 
-    /// Makes the cable with its inner end already in `ns`: one message (sandbox.md 6.1), then a second
-    /// that isolates the port before it is up. Isolation cannot be part of the first one: the kernel
-    /// reads a port's settings only when the link is a port already.
+    /// Makes the cable with its inner end already in `ns`: one message (sandbox.md 6.1), then a
+    /// second that isolates the port before it is up. Isolation cannot be part of the first one:
+    /// the kernel reads a port's settings only when the link is a port already.
     pub(crate) fn cable(&mut self, cable: &Cable<'_>, ns: BorrowedFd<'_>) -> io::Result<()> {
         let bridge = self.index(cable.bridge)?;
         let mtu = cable.mtu.to_ne_bytes();

@@ -1,7 +1,8 @@
 //! One net namespace from nothing to ready, made by a helper process.
 //!
-//! The helper unshares and configures, so its parent never leaves the host's namespace. Everything it makes
-//! hangs on the namespace's descriptor: when the last descriptor and process go, so does the cable.
+//! The helper unshares and configures, so its parent never leaves the host's namespace. Everything
+//! it makes hangs on the namespace's descriptor: when the last descriptor and process go, so does
+//! the cable.
 
 use std::fs::File;
 use std::io;
@@ -31,8 +32,8 @@ impl<'a> Maker<'a> {
 
     /// Makes the namespace of a seat and leaves the process in it.
     ///
-    /// A dying namespace keeps its cable for some milliseconds (the kernel's `cleanup_net` runs later), so an
-    /// old one of the same seat is deleted first.
+    /// A dying namespace keeps its cable for some milliseconds (the kernel's `cleanup_net` runs
+    /// later), so an old one of the same seat is deleted first.
     pub(crate) fn make(&mut self, seat: Seat) -> Result<OwnedFd, NetworkError> {
         let Host {
             name, range, mtu, ..

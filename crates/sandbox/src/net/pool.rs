@@ -1,10 +1,11 @@
 //! Ready net namespaces, made ahead.
 //!
-//! A namespace takes 14 ms to make, most of it iptables-restore (sandbox.md 6.1), and 1.6 us to enter. So
-//! a helper process makes the namespaces of the seats that come next, and the nursery, which has one thread,
-//! only receives descriptors. The address is bound to the seat at once, not at take time: that keeps the
-//! start at a setns alone, lets name, hardware address and source check follow from the seat, and costs only
-//! that seats must be given out lowest first to find theirs ready. Any other is made while the caller waits.
+//! A namespace takes 14 ms to make, most of it iptables-restore (sandbox.md 6.1), and 1.6 us to
+//! enter. So a helper process makes the namespaces of the seats that come next, and the nursery,
+//! which has one thread, only receives descriptors. The address is bound to the seat at once, not
+//! at take time: that keeps the start at a setns alone, lets name, hardware address and source
+//! check follow from the seat, and costs only that seats must be given out lowest first to find
+//! theirs ready. Any other is made while the caller waits.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,12 +23,13 @@ use super::seat::{BUILDS_MAX, Seat};
 use super::{Host, NetworkError, kernel};
 use crate::sys::{helper, socket};
 
-/// Count of dyno namespaces that wait ready. Ours: a deploy of a common formation finds all it needs;
-/// each costs the kernel some 100 KB.
+/// Count of dyno namespaces that wait ready. Ours: a deploy of a common formation finds all it
+/// needs; each costs the kernel some 100 KB.
 const READY_DYNOS: usize = 8;
 /// Count of build namespaces that wait ready. Ours: as many builds as start within a blink.
 const READY_BUILDS: usize = 2;
-/// Count of namespaces that one helper makes: bounds what a taker waits for when its own is under way.
+/// Count of namespaces that one helper makes: bounds what a taker waits for when its own is under
+/// way.
 const BATCH_MAX: usize = 4;
 
 /// The ready namespaces of one host, and the helper that makes more of them.
@@ -37,8 +39,8 @@ pub struct Pool {
     helper: Option<Helper>,
     /// Not told to the caller yet.
     failure: Option<NetworkError>,
-    /// Set by a failure, so that a broken host does not keep helpers failing in a circle; a namespace made
-    /// on demand ends it.
+    /// Set by a failure, so that a broken host does not keep helpers failing in a circle; a
+    /// namespace made on demand ends it.
     is_paused: bool,
 }
 
@@ -50,8 +52,8 @@ impl Pool {
 
     /// Starts a helper if seats that come next lack a namespace; returns at once (0.2 ms).
     ///
-    /// `is_taken` tells which seats have a living dyno or job: their namespaces are not touched. Call it
-    /// after set-up, after each start or end, and after each [`Self::collect`].
+    /// `is_taken` tells which seats have a living dyno or job: their namespaces are not touched.
+    /// Call it after set-up, after each start or end, and after each [`Self::collect`].
     pub fn refill(
         &mut self,
         host: &Host,
@@ -74,8 +76,8 @@ impl Pool {
         self.helper.as_ref().map(|helper| helper.socket.as_fd())
     }
 
-    /// Takes what the helper has made so far, without waiting. An error is what went wrong with one seat
-    /// since the last call; the pool stays usable.
+    /// Takes what the helper has made so far, without waiting. An error is what went wrong with one
+    /// seat since the last call; the pool stays usable.
     pub fn collect(&mut self) -> Result<(), NetworkError> {
         while self.helper.as_ref().is_some_and(Helper::has_news) {
             self.receive();

@@ -14,8 +14,8 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    /// Reads the host's configuration. systemd-resolved puts its stub on 127.0.0.53, where no sandbox
-    /// can ask it; the servers behind it are in a file of its own.
+    /// Reads the host's configuration. systemd-resolved puts its stub on 127.0.0.53, where no
+    /// sandbox can ask it; the servers behind it are in a file of its own.
     pub(crate) fn of_host() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let first = Self::parse(&read("/etc/resolv.conf"));

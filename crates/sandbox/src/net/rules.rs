@@ -1,8 +1,8 @@
 //! The rules as text: what nft loads on the host, and what iptables-restore loads inside.
 //!
-//! Pure; `net::tool` hands the text over. The host's rules live in tables named after the instance and only
-//! there, so they neither disturb nor depend on Docker's, ufw's or firewalld's: every base chain of every
-//! table is asked, and one drop suffices.
+//! Pure; `net::tool` hands the text over. The host's rules live in tables named after the instance
+//! and only there, so they neither disturb nor depend on Docker's, ufw's or firewalld's: every base
+//! chain of every table is asked, and one drop suffices.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -23,12 +23,14 @@ pub(crate) struct Facts<'a> {
     pub(crate) resolvers: &'a [Ipv4Addr],
 }
 
-/// The table that guards the host, the other bridges and the networks beyond: replaced in one transaction.
+/// The table that guards the host, the other bridges and the networks beyond: replaced in one
+/// transaction.
 ///
-/// - `source`: nobody speaks with an address of another bridge, and nobody outside with one of ours.
+/// - `source`: nobody speaks with an address of another bridge, and nobody outside with one of
+///   ours.
 /// - `input`: the host answers what it asked itself (the router's connections), nothing else.
-/// - `forward`: from our bridges to the outside and back. Other bridges of this host (Docker's networks,
-///   other instances) are not outside, unless the way out itself is a bridge.
+/// - `forward`: from our bridges to the outside and back. Other bridges of this host (Docker's
+///   networks, other instances) are not outside, unless the way out itself is a bridge.
 pub(crate) fn host_table(facts: &Facts<'_>) -> String {
     let Facts { name, range, .. } = facts;
     let (dynos, builds) = (name.dyno_bridge(), name.build_bridge());
@@ -70,7 +72,7 @@ table inet {name} {{
     }}
     chain outward {{
         type nat hook postrouting priority srcnat; policy accept;
-        ip saddr {range} ip daddr != {range} oifname != {ours} masquerade
+        ip saddr {range} ip daddr != {range} masquerade
     }}
 }}
 "#
@@ -86,12 +88,12 @@ fn resolver_rule(resolvers: &[Ipv4Addr]) -> String {
     format!("ip daddr {{ {list} }} meta l4proto {{ tcp, udp }} th dport 53 accept")
 }
 
-/// The table that holds every port of our bridges to its own address and hardware address, in IP and in
-/// ARP, and lets nothing else through (no IPv6).
+/// The table that holds every port of our bridges to its own address and hardware address, in IP
+/// and in ARP, and lets nothing else through (no IPv6).
 ///
-/// It names all seats at once, because names and addresses follow from the seat: 9,216 elements load in
-/// 0.1 s when the node starts, and a start costs no rule at all. The check stands before the bridge learns the
-/// sender, so nobody can draw a neighbour's frames to himself.
+/// It names all seats at once, because names and addresses follow from the seat: 9,216 elements
+/// load in 0.1 s when the node starts, and a start costs no rule at all. The check stands before
+/// the bridge learns the sender, so nobody can draw a neighbour's frames to himself.
 pub(crate) fn bridge_table(name: &instance::Name, range: Range) -> String {
     let mut elements = String::new();
     let dynos = (0..SLOTS_MAX).map(|slot| Seat::Dyno { slot, port: 0 });
@@ -128,8 +130,8 @@ table bridge {name} {{
     )
 }
 
-/// The rules inside a dyno or build, for iptables-restore: nothing comes in but what was asked for and, in a
-/// dyno, connections to its port (sandbox.md 6.2).
+/// The rules inside a dyno or build, for iptables-restore: nothing comes in but what was asked for
+/// and, in a dyno, connections to its port (sandbox.md 6.2).
 pub(crate) fn inside(open_port: Option<u16>) -> String {
     let open = open_port.map_or(String::new(), |port| {
         format!("-A INPUT -p tcp -m tcp --dport {port} -j ACCEPT\n")
@@ -242,7 +244,7 @@ table inet paas {
     }
     chain outward {
         type nat hook postrouting priority srcnat; policy accept;
-        ip saddr 10.201.0.0/16 ip daddr != 10.201.0.0/16 oifname != { "paas-br", "paas-bb" } masquerade
+        ip saddr 10.201.0.0/16 ip daddr != 10.201.0.0/16 masquerade
     }
 }
 "#;

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use model::instance;
 use model::network::{Range, SLOTS_MAX};
 
-/// Count of builds and jobs with a network at one time. Ours: a build may use 2.5 GB of memory, so no
-/// machine comes near it; each costs an element of the source check.
+/// Count of builds and jobs with a network at one time. Ours: a build may use 2.5 GB of memory, so
+/// no machine comes near it; each costs an element of the source check.
 pub const BUILDS_MAX: u16 = 1024;
 
 /// A place on a bridge. Name, address and hardware address follow from it.

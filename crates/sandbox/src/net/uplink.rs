@@ -4,8 +4,8 @@ use std::fs;
 
 use super::link::Link;
 
-/// Picks the link of the IPv4 default route (`/proc/net/route`, proc(5)) of the calling thread's namespace;
-/// none without such a route.
+/// Picks the link of the IPv4 default route (`/proc/net/route`, proc(5)) of the calling thread's
+/// namespace; none without such a route.
 pub(crate) fn of_host(links: &[Link]) -> Option<&Link> {
     let routes = fs::read_to_string("/proc/thread-self/net/route").ok()?;
     let name = default_interface(&routes)?;

@@ -10,13 +10,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid};
 
-/// Forks; the child runs `work` with `keep` as the only open file and exits. It dies with its parent.
+/// Forks; the child runs `work` with `keep` as the only open file and exits. It dies with its
+/// parent.
 ///
-/// The child ends without running destructors of the parent's values, so what the parent owns (temporary
-/// files, namespaces) is not undone twice.
+/// The child ends without running destructors of the parent's values, so what the parent owns
+/// (temporary files, namespaces) is not undone twice.
 pub(crate) fn fork(keep: BorrowedFd<'_>, work: impl FnOnce()) -> io::Result<Pid> {
-    // SAFETY: fork(2). The nursery has one thread, so the child may do anything; with more threads (tests)
-    // glibc makes its allocator usable in the child, and `work` takes no lock of another thread.
+    // SAFETY: fork(2). The nursery has one thread, so the child may do anything; with more threads
+    // (tests) glibc makes its allocator usable in the child, and `work` takes no lock of another
+    // thread.
     let result = unsafe { nix::unistd::fork() }?;
     if let ForkResult::Parent { child } = result {
         return Ok(child);
@@ -40,8 +42,9 @@ fn close_all_but(keep: BorrowedFd<'_>) {
 
 fn close_range(first: u32, last: u32) {
     if first <= last {
-        // SAFETY: close_range(2). The child owns its table of descriptors and never returns to code that
-        // believes in the closed ones; an error (none is possible here) would only leave them open.
+        // SAFETY: close_range(2). The child owns its table of descriptors and never returns to code
+        // that believes in the closed ones; an error (none is possible here) would only leave them
+        // open.
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0_u32) };
     }
 }

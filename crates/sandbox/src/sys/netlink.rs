@@ -88,8 +88,8 @@ impl Message {
     }
 }
 
-/// A blocking `NETLINK_ROUTE` socket. It stays in the net namespace in which it was opened, wherever
-/// its process goes afterwards.
+/// A blocking `NETLINK_ROUTE` socket. It stays in the net namespace in which it was opened,
+/// wherever its process goes afterwards.
 #[derive(Debug)]
 pub(crate) struct Socket {
     fd: OwnedFd,
