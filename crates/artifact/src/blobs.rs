@@ -4,7 +4,7 @@
 //! is locked (flock(2)) as long as somebody may write to it; whatever is not locked was left by a
 //! process that died and goes at the next [`Blobs::open`].
 
-use crate::disk::{self, failed};
+use crate::disk::{self, DiskError, failed};
 use crate::hash::{Hasher, sha256_of};
 use model::digest::Digest;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a blob cannot be had or made.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum BlobError {
     /// There is no such blob.
     #[error("find blob {0}")]
     Missing(Digest),
@@ -36,7 +36,7 @@ pub enum Error {
     },
     /// The disk refused.
     #[error(transparent)]
-    Disk(#[from] disk::Error),
+    Disk(#[from] DiskError),
 }
 
 /// The blob store of a machine. Any number of processes may have it open.
@@ -49,7 +49,7 @@ pub struct Blobs {
 impl Blobs {
     /// Opens the store, making its folders if they are missing (the parent of `dir` must exist),
     /// and removes what dead writers left.
-    pub fn open(dir: &Path) -> Result<Self, Error> {
+    pub fn open(dir: &Path) -> Result<Self, BlobError> {
         let blobs = Self {
             sealed: dir.join("sha256"),
             tmp: dir.join("tmp"),
@@ -62,7 +62,7 @@ impl Blobs {
     }
 
     /// Starts a blob of at most `max_bytes`.
-    pub fn begin(&self, max_bytes: u64) -> Result<Incoming, Error> {
+    pub fn begin(&self, max_bytes: u64) -> Result<Incoming, BlobError> {
         loop {
             let path = self.tmp.join(disk::random_name());
             let file = OpenOptions::new()
@@ -89,7 +89,7 @@ impl Blobs {
     }
 
     /// Makes a blob of bytes that are all there.
-    pub fn put(&self, bytes: &[u8]) -> Result<Digest, Error> {
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, BlobError> {
         let mut incoming = self.begin(bytes.len() as u64)?;
         incoming
             .write_all(bytes)
@@ -98,16 +98,16 @@ impl Blobs {
     }
 
     /// Opens a blob for reading.
-    pub fn file(&self, digest: &Digest) -> Result<File, Error> {
+    pub fn file(&self, digest: &Digest) -> Result<File, BlobError> {
         let path = self.path(digest);
         File::open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::Missing(*digest),
+            io::ErrorKind::NotFound => BlobError::Missing(*digest),
             _ => failed("open", &path)(error).into(),
         })
     }
 
     /// Length of a blob in bytes.
-    pub fn size_bytes(&self, digest: &Digest) -> Result<u64, Error> {
+    pub fn size_bytes(&self, digest: &Digest) -> Result<u64, BlobError> {
         let file = self.file(digest)?;
         let meta = file
             .metadata()
@@ -121,12 +121,12 @@ impl Blobs {
     }
 
     /// Whether the blob is there.
-    pub fn has(&self, digest: &Digest) -> Result<bool, Error> {
+    pub fn has(&self, digest: &Digest) -> Result<bool, BlobError> {
         Ok(disk::exists(&self.path(digest))?)
     }
 
     /// All sealed blobs, in no order; for a collector.
-    pub fn list(&self) -> Result<Vec<Digest>, Error> {
+    pub fn list(&self) -> Result<Vec<Digest>, BlobError> {
         let names = disk::list(&self.sealed)?;
         Ok(names
             .iter()
@@ -135,11 +135,11 @@ impl Blobs {
     }
 
     /// Removes a blob; one that is not there is fine. Who has it open keeps it.
-    pub fn remove(&self, digest: &Digest) -> Result<(), Error> {
+    pub fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
         Ok(disk::remove_file(&self.path(digest))?)
     }
 
-    fn sweep(&self) -> Result<(), Error> {
+    fn sweep(&self) -> Result<(), BlobError> {
         for name in disk::list(&self.tmp)? {
             let path = self.tmp.join(name);
             let file = match OpenOptions::new().read(true).open(&path) {
@@ -185,26 +185,31 @@ impl Incoming {
         &self.file
     }
 
+    /// The digest of what came through `Write` so far: the name that [`Incoming::seal`] will give.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Seals what came through `Write`: syncs it, gives it its name, and returns digest and length.
     ///
-    /// Fails with [`Error::NotHashed`] if the file was also written to by other means.
-    pub fn seal(self) -> Result<(Digest, u64), Error> {
+    /// Fails with [`BlobError::NotHashed`] if the file was also written to by other means.
+    pub fn seal(self) -> Result<(Digest, u64), BlobError> {
         let size_bytes = self.length()?;
         if size_bytes != self.hashed_bytes {
-            return Err(Error::NotHashed {
+            return Err(BlobError::NotHashed {
                 hashed_bytes: self.hashed_bytes,
                 size_bytes,
             });
         }
-        let digest = self.hasher.clone().finish();
+        let digest = self.digest();
         self.publish(digest, size_bytes)
     }
 
     /// Seals what somebody else wrote to [`Incoming::file`]: reads it all again, then as `seal`.
-    pub fn seal_hashing(mut self) -> Result<(Digest, u64), Error> {
+    pub fn seal_hashing(mut self) -> Result<(Digest, u64), BlobError> {
         let size_bytes = self.length()?;
         if size_bytes > self.max_bytes {
-            return Err(Error::TooLarge {
+            return Err(BlobError::TooLarge {
                 size_bytes,
                 max_bytes: self.max_bytes,
             });
@@ -215,7 +220,7 @@ impl Incoming {
         let (digest, hashed_bytes) =
             sha256_of(&self.file).map_err(failed("read", &self.temporary.0))?;
         if size_bytes != hashed_bytes {
-            return Err(Error::NotHashed {
+            return Err(BlobError::NotHashed {
                 hashed_bytes,
                 size_bytes,
             });
@@ -223,12 +228,12 @@ impl Incoming {
         self.publish(digest, size_bytes)
     }
 
-    fn length(&self) -> Result<u64, Error> {
+    fn length(&self) -> Result<u64, BlobError> {
         let meta = self.file.metadata();
         Ok(meta.map_err(failed("look at", &self.temporary.0))?.len())
     }
 
-    fn publish(self, digest: Digest, size_bytes: u64) -> Result<(Digest, u64), Error> {
+    fn publish(self, digest: Digest, size_bytes: u64) -> Result<(Digest, u64), BlobError> {
         let path = self.sealed.join(digest.hex());
         // A sealed blob was synced before it got its name: the second push of the same bytes
         // writes nothing.
@@ -250,7 +255,7 @@ impl Write for Incoming {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let size_bytes = self.hashed_bytes.saturating_add(bytes.len() as u64);
         if size_bytes > self.max_bytes {
-            let error = Error::TooLarge {
+            let error = BlobError::TooLarge {
                 size_bytes,
                 max_bytes: self.max_bytes,
             };
@@ -314,7 +319,7 @@ mod tests {
         blobs.remove(&digest).unwrap();
         blobs.remove(&digest).unwrap();
         assert!(!blobs.has(&digest).unwrap());
-        assert!(matches!(blobs.file(&digest), Err(Error::Missing(d)) if d == digest));
+        assert!(matches!(blobs.file(&digest), Err(BlobError::Missing(d)) if d == digest));
     }
 
     #[test]
@@ -333,7 +338,7 @@ mod tests {
         let incoming = blobs.begin(4).unwrap();
         incoming.file().write_all(b"five!").unwrap();
         let error = incoming.seal_hashing().unwrap_err();
-        assert!(matches!(error, Error::TooLarge { size_bytes: 5, .. }));
+        assert!(matches!(error, BlobError::TooLarge { size_bytes: 5, .. }));
         assert_eq!(tmp_count(scratch.path()), 0);
     }
 
@@ -343,7 +348,7 @@ mod tests {
         let blobs = Blobs::open(scratch.path()).unwrap();
         let incoming = blobs.begin(100).unwrap();
         incoming.file().write_all(b"from the jail").unwrap();
-        assert!(matches!(incoming.seal(), Err(Error::NotHashed { .. })));
+        assert!(matches!(incoming.seal(), Err(BlobError::NotHashed { .. })));
         let incoming = blobs.begin(100).unwrap();
         incoming.file().write_all(b"from the jail").unwrap();
         let (digest, size_bytes) = incoming.seal_hashing().unwrap();

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 /// The system refused something.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} {}", path.display())]
-pub struct Error {
+pub struct DiskError {
     /// What we tried, e.g. `open`.
     pub doing: &'static str,
     /// On what.
@@ -20,10 +20,10 @@ pub struct Error {
     pub source: io::Error,
 }
 
-/// Makes an [`Error`] out of what the system said.
-pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+/// Makes an [`DiskError`] out of what the system said.
+pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     let path = path.to_owned();
-    move |source| Error {
+    move |source| DiskError {
         doing,
         path,
         source,
@@ -32,7 +32,7 @@ pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error)
 
 /// Makes a folder that the roles share: their group may write, and what is made in it keeps the
 /// group. One that is there already is left as it is.
-pub(crate) fn make_shared_dir(path: &Path) -> Result<(), Error> {
+pub(crate) fn make_shared_dir(path: &Path) -> Result<(), DiskError> {
     match DirBuilder::new().mode(0o770).create(path) {
         Ok(()) => set_mode(path, 0o2770),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -41,12 +41,12 @@ pub(crate) fn make_shared_dir(path: &Path) -> Result<(), Error> {
 }
 
 /// Sets the mode whatever the umask says.
-pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), DiskError> {
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("set the mode of", path))
 }
 
 /// Makes what was renamed, made or removed in a folder survive a power cut.
-pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
+pub(crate) fn sync_dir(path: &Path) -> Result<(), DiskError> {
     File::open(path)
         .and_then(|dir| dir.sync_all())
         .map_err(failed("sync", path))
@@ -63,13 +63,13 @@ pub(crate) fn random_name() -> String {
 
 /// Writes a small file in one step and durably: readers see the old content or the new, never a
 /// part, also after a power cut.
-pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), DiskError> {
     write_beside(path, content, mode, File::sync_all)?;
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// As [`replace`], but a power cut may bring back the old content, or leave none.
-pub(crate) fn replace_soon(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
+pub(crate) fn replace_soon(path: &Path, content: &[u8], mode: u32) -> Result<(), DiskError> {
     write_beside(path, content, mode, |_| Ok(()))
 }
 
@@ -78,7 +78,7 @@ fn write_beside(
     content: &[u8],
     mode: u32,
     sync: impl FnOnce(&File) -> io::Result<()>,
-) -> Result<(), Error> {
+) -> Result<(), DiskError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let temporary = dir.join(format!(".tmp-{}", random_name()));
     let write = || {
@@ -100,7 +100,7 @@ fn write_beside(
 }
 
 /// Whether the path leads somewhere; a link that leads nowhere counts.
-pub(crate) fn exists(path: &Path) -> Result<bool, Error> {
+pub(crate) fn exists(path: &Path) -> Result<bool, DiskError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -109,7 +109,7 @@ pub(crate) fn exists(path: &Path) -> Result<bool, Error> {
 }
 
 /// Removes a file; one that is not there is fine.
-pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
+pub(crate) fn remove_file(path: &Path) -> Result<(), DiskError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
         _ => Ok(()),
@@ -117,7 +117,7 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
 }
 
 /// The names in a folder that are text, in no order; others cannot be ours.
-pub(crate) fn list(path: &Path) -> Result<Vec<String>, Error> {
+pub(crate) fn list(path: &Path) -> Result<Vec<String>, DiskError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(failed("list", path))? {
         let entry = entry.map_err(failed("list", path))?;
@@ -127,14 +127,14 @@ pub(crate) fn list(path: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// Names this boot of the machine (random(4), `/proc/sys/kernel/random/boot_id`).
-pub(crate) fn boot_id() -> Result<String, Error> {
+pub(crate) fn boot_id() -> Result<String, DiskError> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
     let id = fs::read_to_string(path).map_err(failed("read", path))?;
     Ok(id.trim_end().to_owned())
 }
 
 /// When this boot began, by the clock of now; a file changed before is from an earlier boot.
-pub(crate) fn boot_time() -> Result<SystemTime, Error> {
+pub(crate) fn boot_time() -> Result<SystemTime, DiskError> {
     let path = Path::new("/proc/uptime");
     let text = fs::read_to_string(path).map_err(failed("read", path))?;
     let uptime_s: f64 = text

@@ -3,7 +3,7 @@
 //! The builder keeps runtime layers here, by the digest of their fetch recipe. Replacing a name is
 //! atomic and durable; two processes that set one at once leave one of their two answers.
 
-use crate::disk::{self, failed};
+use crate::disk::{self, DiskError, failed};
 use model::digest::Digest;
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ const NAME_MAX_BYTES: usize = 128;
 
 /// Why a name cannot be looked up or set.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum NameError {
     /// It would not be a plain file name.
     #[error("use {0:?} as a name: 1 to 128 of a-z 0-9 . _ - and no . in front")]
     Invalid(String),
@@ -28,7 +28,7 @@ pub enum Error {
     },
     /// The disk refused.
     #[error(transparent)]
-    Disk(#[from] disk::Error),
+    Disk(#[from] DiskError),
 }
 
 /// A folder of names.
@@ -39,7 +39,7 @@ pub struct Names {
 
 impl Names {
     /// Opens the folder, making it if it is missing (its parent must exist).
-    pub fn open(dir: &Path) -> Result<Self, Error> {
+    pub fn open(dir: &Path) -> Result<Self, NameError> {
         disk::make_shared_dir(dir)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -47,7 +47,7 @@ impl Names {
     }
 
     /// The digest that a name stands for.
-    pub fn get(&self, name: &str) -> Result<Option<Digest>, Error> {
+    pub fn get(&self, name: &str) -> Result<Option<Digest>, NameError> {
         let path = self.path(name)?;
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -56,34 +56,34 @@ impl Names {
         };
         match Digest::parse(text.trim_end()) {
             Ok(digest) => Ok(Some(digest)),
-            Err(source) => Err(Error::Damaged { path, source }),
+            Err(source) => Err(NameError::Damaged { path, source }),
         }
     }
 
     /// Gives a digest a name, or a name another digest.
-    pub fn set(&self, name: &str, digest: &Digest) -> Result<(), Error> {
+    pub fn set(&self, name: &str, digest: &Digest) -> Result<(), NameError> {
         let content = format!("{digest}\n");
         Ok(disk::replace(&self.path(name)?, content.as_bytes(), 0o640)?)
     }
 
     /// Forgets a name; one that is not there is fine.
-    pub fn remove(&self, name: &str) -> Result<(), Error> {
+    pub fn remove(&self, name: &str) -> Result<(), NameError> {
         Ok(disk::remove_file(&self.path(name)?)?)
     }
 
     /// All names, sorted.
-    pub fn list(&self) -> Result<Vec<String>, Error> {
+    pub fn list(&self) -> Result<Vec<String>, NameError> {
         let mut names = disk::list(&self.dir)?;
         names.retain(|name| is_name(name));
         names.sort();
         Ok(names)
     }
 
-    fn path(&self, name: &str) -> Result<PathBuf, Error> {
+    fn path(&self, name: &str) -> Result<PathBuf, NameError> {
         if is_name(name) {
             Ok(self.dir.join(name))
         } else {
-            Err(Error::Invalid(name.to_owned()))
+            Err(NameError::Invalid(name.to_owned()))
         }
     }
 }
@@ -131,7 +131,10 @@ mod tests {
             "a b",
             &"x".repeat(129),
         ] {
-            assert!(matches!(names.get(name), Err(Error::Invalid(_))), "{name}");
+            assert!(
+                matches!(names.get(name), Err(NameError::Invalid(_))),
+                "{name}"
+            );
         }
     }
 
@@ -140,6 +143,6 @@ mod tests {
         let scratch = Scratch::new();
         let names = Names::open(scratch.path()).unwrap();
         fs::write(scratch.path().join("x"), "sha256:12").unwrap();
-        assert!(matches!(names.get("x"), Err(Error::Damaged { .. })));
+        assert!(matches!(names.get("x"), Err(NameError::Damaged { .. })));
     }
 }

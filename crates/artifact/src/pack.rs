@@ -10,6 +10,9 @@
 //! how many blocks a file takes depends on the file system, so a sparse file cannot be told from a
 //! compressed one, and the bound on the bytes of the tree holds for both.
 
+mod archive;
+
+use archive::{Archive, Head};
 use model::limits::{
     PACKED_DEPTH_MAX, PACKED_PATH_MAX_BYTES, UNPACKED_MAX_BYTES, UNPACKED_MAX_ENTRIES,
 };
@@ -20,23 +23,15 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
-use tar::{EntryType, Header};
-
-/// zstd's level. Measured 2026-11 on 8,300 files of node_modules, 97 MB, one core: see
-/// `docs/decisions` for the numbers of 1 to 3.
-const LEVEL: i32 = 1;
-/// Owner and group of all that is in a slug: `dyno` inside the sandbox.
-const DYNO_ID: u64 = 1000;
-/// Length of a name that fits into a tar header.
-const HEADER_NAME_BYTES: usize = 100;
+use tar::EntryType;
 
 /// Why a folder cannot be packed. `path` is relative to the folder and shown with `?` for bytes
 /// that are no text.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum PackError {
     /// Something that a slug cannot hold: a socket, a device, a pipe.
     #[error("pack {path}: it is a {what}, only files, folders and links can be packed")]
     Kind {
@@ -120,7 +115,7 @@ impl Default for Limits {
 /// the time `mtime_s` (Unix, the commit's).
 ///
 /// `root` itself may be reached through links; below it none is followed.
-pub fn pack(root: &Path, prefix: &str, mtime_s: u64, out: impl Write) -> Result<Packed, Error> {
+pub fn pack(root: &Path, prefix: &str, mtime_s: u64, out: impl Write) -> Result<Packed, PackError> {
     pack_within(root, prefix, mtime_s, Limits::default(), out)
 }
 
@@ -131,12 +126,9 @@ pub fn pack_within(
     mtime_s: u64,
     limits: Limits,
     out: impl Write,
-) -> Result<Packed, Error> {
-    let mut encoder = zstd::Encoder::new(out, LEVEL).map_err(Error::Write)?;
-    encoder.include_checksum(true).map_err(Error::Write)?;
+) -> Result<Packed, PackError> {
     let mut packer = Packer {
-        out: BufWriter::with_capacity(256 * 1024, encoder),
-        mtime_s,
+        archive: Archive::new(out, mtime_s).map_err(PackError::Write)?,
         limits,
         packed: Packed {
             entries: 0,
@@ -149,14 +141,7 @@ pub fn pack_within(
     let dir = Dir::open(root, DIR_FLAGS & !OFlag::O_NOFOLLOW, Mode::empty())
         .map_err(|errno| packer.unreadable(errno))?;
     packer.folder(dir, 0)?;
-    // Two blocks of zeros end a tar.
-    packer.out.write_all(&[0; 1024]).map_err(Error::Write)?;
-    let encoder = packer
-        .out
-        .into_inner()
-        .map_err(|error| Error::Write(error.into_error()))?;
-    let mut out = encoder.finish().map_err(Error::Write)?;
-    out.flush().map_err(Error::Write)?;
+    packer.archive.finish().map_err(PackError::Write)?;
     Ok(packer.packed)
 }
 
@@ -171,8 +156,7 @@ const FILE_FLAGS: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_CLOEXEC);
 
 struct Packer<W: Write> {
-    out: BufWriter<zstd::Encoder<'static, W>>,
-    mtime_s: u64,
+    archive: Archive<W>,
     limits: Limits,
     packed: Packed,
     /// Where we are, as it stands in the archive, without a slash at the end.
@@ -184,9 +168,9 @@ struct Packer<W: Write> {
 
 impl<W: Write> Packer<W> {
     /// Packs a folder and all that is in it.
-    fn folder(&mut self, mut dir: Dir, depth: usize) -> Result<(), Error> {
+    fn folder(&mut self, mut dir: Dir, depth: usize) -> Result<(), PackError> {
         if depth > PACKED_DEPTH_MAX {
-            return Err(Error::TooDeep { path: self.shown() });
+            return Err(PackError::TooDeep { path: self.shown() });
         }
         self.entry(EntryType::Directory, 0o755, 0, None)?;
         let mut names = Vec::new();
@@ -203,7 +187,7 @@ impl<W: Write> Packer<W> {
             self.path.push(b'/');
             self.path.extend_from_slice(name.as_bytes());
             if self.path.len() > PACKED_PATH_MAX_BYTES {
-                return Err(Error::TooDeep { path: self.shown() });
+                return Err(PackError::TooDeep { path: self.shown() });
             }
             self.child(&dir, &name, depth)?;
             self.path.truncate(length);
@@ -211,7 +195,7 @@ impl<W: Write> Packer<W> {
         Ok(())
     }
 
-    fn child(&mut self, dir: &Dir, name: &CString, depth: usize) -> Result<(), Error> {
+    fn child(&mut self, dir: &Dir, name: &CString, depth: usize) -> Result<(), PackError> {
         let name = name.as_c_str();
         let stat = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)
             .map_err(|errno| self.unreadable(errno))?;
@@ -240,7 +224,7 @@ impl<W: Write> Packer<W> {
     }
 
     /// Packs a further name of a file that is already in; false if this is its first or only name.
-    fn link(&mut self, stat: &FileStat) -> Result<bool, Error> {
+    fn link(&mut self, stat: &FileStat) -> Result<bool, PackError> {
         if stat.st_nlink < 2 {
             return Ok(false);
         }
@@ -253,11 +237,11 @@ impl<W: Write> Packer<W> {
         Ok(false)
     }
 
-    fn file(&mut self, mut file: File, stat: &FileStat) -> Result<(), Error> {
+    fn file(&mut self, mut file: File, stat: &FileStat) -> Result<(), PackError> {
         let size_bytes = u64::try_from(stat.st_size).unwrap_or_default();
         self.packed.size_bytes = self.packed.size_bytes.saturating_add(size_bytes);
         if self.packed.size_bytes > self.limits.max_bytes {
-            return Err(Error::TooLarge {
+            return Err(PackError::TooLarge {
                 path: self.shown(),
                 max_bytes: self.limits.max_bytes,
             });
@@ -269,19 +253,19 @@ impl<W: Write> Packer<W> {
             let wanted = usize::try_from(wanted).expect("it is no longer than the buffer");
             let buffer = self.buffer.get_mut(..wanted).unwrap_or_default();
             let count = match file.read(buffer) {
-                Ok(0) => return Err(Error::Changed { path: self.shown() }),
+                Ok(0) => return Err(PackError::Changed { path: self.shown() }),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => {
                     let path = self.shown();
-                    return Err(Error::Read { path, source });
+                    return Err(PackError::Read { path, source });
                 }
             };
             let read = self.buffer.get(..count).unwrap_or_default();
-            self.out.write_all(read).map_err(Error::Write)?;
+            self.archive.content(read).map_err(PackError::Write)?;
             left -= count as u64;
         }
-        self.pad(size_bytes)
+        self.archive.pad(size_bytes).map_err(PackError::Write)
     }
 
     /// Writes the header of the entry at `self.path`.
@@ -291,78 +275,31 @@ impl<W: Write> Packer<W> {
         mode: u32,
         size_bytes: u64,
         target: Option<&[u8]>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), PackError> {
         self.packed.entries += 1;
         if self.packed.entries > self.limits.max_entries {
-            return Err(Error::TooMany {
+            return Err(PackError::TooMany {
                 path: self.shown(),
                 max_entries: self.limits.max_entries,
             });
         }
-        let mut name = self.path.clone();
-        if kind == EntryType::Directory {
-            name.push(b'/');
-        }
-        if name.len() > HEADER_NAME_BYTES {
-            self.long_name(EntryType::GNULongName, &name)?;
-        }
-        let target = target.unwrap_or_default();
-        if target.len() > HEADER_NAME_BYTES {
-            self.long_name(EntryType::GNULongLink, target)?;
-        }
-        let mut header = Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_size(size_bytes);
-        header.set_uid(DYNO_ID);
-        header.set_gid(DYNO_ID);
-        header.set_mtime(self.mtime_s);
-        let old = header.as_old_mut();
-        copy_cut(&mut old.name, &name);
-        copy_cut(&mut old.linkname, target);
-        self.header(header)
-    }
-
-    /// Writes a name that does not fit into a header in front of its entry (tar(5), GNU `L`, `K`).
-    fn long_name(&mut self, kind: EntryType, name: &[u8]) -> Result<(), Error> {
-        let size_bytes = name.len() as u64 + 1;
-        let mut header = Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(0o644);
-        header.set_size(size_bytes);
-        header.set_uid(0);
-        header.set_gid(0);
-        copy_cut(&mut header.as_old_mut().name, b"././@LongLink");
-        self.header(header)?;
-        self.out.write_all(name).map_err(Error::Write)?;
-        self.out.write_all(b"\0").map_err(Error::Write)?;
-        self.pad(size_bytes)
-    }
-
-    fn header(&mut self, mut header: Header) -> Result<(), Error> {
-        header.set_cksum();
-        self.out.write_all(header.as_bytes()).map_err(Error::Write)
-    }
-
-    /// Fills the last block of an entry's content.
-    fn pad(&mut self, size_bytes: u64) -> Result<(), Error> {
-        let over = usize::try_from(size_bytes % 512).unwrap_or_default();
-        let fill = [0; 512];
-        let fill = if over == 0 {
-            &[]
-        } else {
-            fill.get(over..).unwrap_or_default()
+        let head = Head {
+            kind,
+            name: &self.path,
+            mode,
+            size_bytes,
+            target: target.unwrap_or_default(),
         };
-        self.out.write_all(fill).map_err(Error::Write)
+        self.archive.head(&head).map_err(PackError::Write)
     }
 
-    fn refuse(&self, what: &'static str) -> Result<(), Error> {
+    fn refuse(&self, what: &'static str) -> Result<(), PackError> {
         let path = self.shown();
-        Err(Error::Kind { path, what })
+        Err(PackError::Kind { path, what })
     }
 
-    fn unreadable(&self, errno: Errno) -> Error {
-        Error::Read {
+    fn unreadable(&self, errno: Errno) -> PackError {
+        PackError::Read {
             path: self.shown(),
             source: errno.into(),
         }
@@ -379,13 +316,6 @@ fn file_mode(stat: &FileStat) -> u32 {
         0o644
     } else {
         0o755
-    }
-}
-
-/// Copies as much as fits; the rest of a long name stands in an entry before.
-fn copy_cut(field: &mut [u8], bytes: &[u8]) {
-    for (to, from) in field.iter_mut().zip(bytes) {
-        *to = *from;
     }
 }
 

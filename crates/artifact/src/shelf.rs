@@ -3,33 +3,39 @@
 //! In `<dir>`:
 //! - `<hex>/` is an unpacked blob. Its files belong to the ids inside a sandbox, so that only
 //!   somebody with privilege can remove them: what we cannot remove is returned by name.
-//! - `<hex>.entry` tells boot and size; its time is that of the last use. Written before the folder
-//!   gets its name.
+//! - `<hex>.entry` tells boot and size ([`record`]); its time is that of the last use.
 //! - `<hex>.complete` says that the folder is on the disk for certain. [`Shelf::settle`] makes it
 //!   after syncfs(2), which may take seconds and therefore is never on the way of a push: until
 //!   then an entry is good for this boot, whose page cache holds it, and no longer.
 //! - `<hex>.tmp-<random>/` is being filled, `<hex>.gone-<random>/` waits for its removal.
 //!
-//! Builder and dynod use it at once, as different users of one group. A folder is renamed as a
-//! whole, so who comes second finds the first one's entry and takes that.
+//! Builder and dynod use it at once, as different users of one group. Who changes names holds the
+//! lock of the shelf (flock(2)) for some file operations, never while it writes or removes a tree; a
+//! folder is renamed as a whole, so who comes second finds the first one's entry and takes that.
 
-use crate::disk::{self, failed};
+mod record;
+
+use crate::disk::{self, DiskError, failed};
 use model::digest::Digest;
 use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 use nix::unistd::syncfs;
+use record::Record;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+/// The name that callers wrote before the lint `error_impl_error` was heeded here.
+pub use ShelfError as Error;
+
 /// Why the shelf cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ShelfError {
     /// The disk refused.
     #[error(transparent)]
-    Disk(#[from] disk::Error),
+    Disk(#[from] DiskError),
 }
 
 /// The shelf of a node.
@@ -37,6 +43,7 @@ pub enum Error {
 pub struct Shelf {
     dir: PathBuf,
     boot_id: String,
+    boot_time: SystemTime,
 }
 
 /// A folder that is to be filled. It stays if this is dropped; the next opening after a boot, or
@@ -83,20 +90,21 @@ pub struct Entry {
 impl Shelf {
     /// Opens the shelf, making it if it is missing (its parent must exist), and takes out of use
     /// what an earlier boot left without having settled it.
-    pub fn open(dir: &Path) -> Result<(Self, Leftovers), Error> {
+    pub fn open(dir: &Path) -> Result<(Self, Leftovers), ShelfError> {
         disk::make_shared_dir(dir)?;
         let shelf = Self {
             dir: dir.to_owned(),
             boot_id: disk::boot_id()?,
+            boot_time: disk::boot_time()?,
         };
         let leftovers = shelf.sweep()?;
         Ok((shelf, leftovers))
     }
 
     /// The folder of a blob, if it can be used; notes the use.
-    pub fn path(&self, digest: &Digest) -> Result<Option<PathBuf>, Error> {
+    pub fn path(&self, digest: &Digest) -> Result<Option<PathBuf>, ShelfError> {
         let path = self.dir.join(digest.hex());
-        if !disk::exists(&path)? || !self.is_usable(digest)? {
+        if self.usable(digest)?.is_none() || !disk::exists(&path)? {
             return Ok(None);
         }
         let record = self.record_path(digest);
@@ -109,7 +117,7 @@ impl Shelf {
     }
 
     /// Starts an entry: an empty folder to be filled and handed to [`Shelf::finish`].
-    pub fn begin(&self, digest: &Digest) -> Result<Filling, Error> {
+    pub fn begin(&self, digest: &Digest) -> Result<Filling, ShelfError> {
         let name = format!("{}.tmp-{}", digest.hex(), disk::random_name());
         let path = self.dir.join(name);
         fs::create_dir(&path).map_err(failed("create", &path))?;
@@ -123,81 +131,74 @@ impl Shelf {
     /// Puts a filled folder on the shelf, where it can be used at once, and returns its place.
     ///
     /// If somebody else was faster, theirs stays and ours goes.
-    pub fn finish(&self, filling: Filling, size_bytes: u64) -> Result<(PathBuf, Leftovers), Error> {
+    pub fn finish(
+        &self,
+        filling: Filling,
+        size_bytes: u64,
+    ) -> Result<(PathBuf, Leftovers), ShelfError> {
         let Filling { digest, path } = filling;
         let place = self.dir.join(digest.hex());
         disk::set_mode(&path, 0o755)?;
-        let mut leftovers = Leftovers::default();
-        if disk::exists(&place)? && !self.is_usable(&digest)? {
-            self.take_out(&digest, &mut leftovers)?;
-        }
-        if !disk::exists(&place)? {
-            self.write_record(&digest, size_bytes)?;
-        }
-        match fs::rename(&path, &place) {
-            Ok(()) => {}
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-                ) =>
-            {
-                self.remove(&path, &mut leftovers)?;
+        let unneeded = {
+            let _lock = self.lock()?;
+            if self.usable(&digest)?.is_some() && disk::exists(&place)? {
+                Some(path)
+            } else {
+                let before = self.take_out(&digest)?;
+                Record::new(&self.boot_id, size_bytes).write(&self.record_path(&digest))?;
+                fs::rename(&path, &place).map_err(failed("name", &place))?;
+                before
             }
-            Err(error) => return Err(failed("name", &place)(error).into()),
-        }
-        Ok((place, leftovers))
+        };
+        Ok((place, remove_all(unneeded)?))
     }
 
     /// Removes a folder that was begun and shall not be finished.
-    pub fn discard(&self, filling: Filling) -> Result<Leftovers, Error> {
-        let mut leftovers = Leftovers::default();
-        self.remove(&filling.path, &mut leftovers)?;
-        Ok(leftovers)
+    pub fn discard(&self, filling: Filling) -> Result<Leftovers, ShelfError> {
+        let Filling { path, .. } = filling;
+        remove_all([path])
     }
 
     /// Makes all entries of this boot survive a power cut. May take seconds: it waits for the disk
     /// to take all that is written to this file system. Returns how many entries it settled.
-    pub fn settle(&self) -> Result<usize, Error> {
-        let unsettled: Vec<Entry> = self
-            .entries()?
-            .into_iter()
-            .filter(|entry| !entry.is_complete)
-            .collect();
+    pub fn settle(&self) -> Result<usize, ShelfError> {
+        let mut unsettled = Vec::new();
+        for digest in self.digests()? {
+            let is_complete = disk::exists(&self.complete_path(&digest))?;
+            if let (false, Some(record)) = (is_complete, self.usable(&digest)?) {
+                unsettled.push((digest, record));
+            }
+        }
         if unsettled.is_empty() {
             return Ok(0);
         }
         let dir = File::open(&self.dir).map_err(failed("open", &self.dir))?;
         syncfs(&dir).map_err(|errno| failed("sync", &self.dir)(errno.into()))?;
-        for entry in &unsettled {
-            let path = self.complete_path(&entry.digest);
-            File::create(&path).map_err(failed("create", &path))?;
-            // It may have been evicted while the disk was busy.
-            if !disk::exists(&self.dir.join(entry.digest.hex()))? {
-                disk::remove_file(&path)?;
+        let mut settled = 0;
+        let _lock = self.lock()?;
+        for (digest, record) in unsettled {
+            // While the disk was busy it may have been evicted, and even made anew.
+            if self.usable(&digest)? == Some(record) {
+                let path = self.complete_path(&digest);
+                File::create(&path).map_err(failed("create", &path))?;
+                settled += 1;
             }
         }
-        Ok(unsettled.len())
+        Ok(settled)
     }
 
     /// All usable entries, the one that was not used for longest first.
-    pub fn entries(&self) -> Result<Vec<Entry>, Error> {
+    pub fn entries(&self) -> Result<Vec<Entry>, ShelfError> {
         let mut entries = Vec::new();
-        for name in disk::list(&self.dir)? {
-            let Ok(digest) = Digest::parse_hex(&name) else {
+        for digest in self.digests()? {
+            let Some(record) = self.usable(&digest)? else {
                 continue;
             };
-            if !self.is_usable(&digest)? {
-                continue;
-            }
             let path = self.record_path(&digest);
-            let record = match fs::metadata(&path).and_then(|meta| meta.modified()) {
-                Ok(last_used) => (last_used, self.read_record(&digest)?),
+            let last_used = match fs::metadata(&path).and_then(|meta| meta.modified()) {
+                Ok(last_used) => last_used,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed("look at", &path)(error).into()),
-            };
-            let (last_used, Some(record)) = record else {
-                continue;
             };
             entries.push(Entry {
                 digest,
@@ -211,93 +212,88 @@ impl Shelf {
     }
 
     /// Takes entries out of use, longest unused first, until all together have at most `max_bytes`;
-    /// those in `keep` stay. The caller must know what is mounted: that belongs into `keep`.
-    pub fn evict(&self, keep: &BTreeSet<Digest>, max_bytes: u64) -> Result<Leftovers, Error> {
-        let entries = self.entries()?;
-        let mut leftovers = Leftovers::default();
-        for digest in to_evict(&entries, keep, max_bytes) {
-            self.take_out(&digest, &mut leftovers)?;
+    /// those in `keep` stay.
+    ///
+    /// The caller knows what is mounted: that belongs into `keep`. Whoever has just asked for a
+    /// path and not mounted it yet finds it gone and asks again.
+    pub fn evict(&self, keep: &BTreeSet<Digest>, max_bytes: u64) -> Result<Leftovers, ShelfError> {
+        let mut unneeded = Vec::new();
+        let lock = self.lock()?;
+        for digest in to_evict(&self.entries()?, keep, max_bytes) {
+            unneeded.extend(self.take_out(&digest)?);
         }
-        Ok(leftovers)
+        drop(lock);
+        remove_all(unneeded)
     }
 
-    /// Whether the entry of a blob is whole: settled, or made in this boot.
-    fn is_usable(&self, digest: &Digest) -> Result<bool, Error> {
-        if disk::exists(&self.complete_path(digest))? {
-            return Ok(true);
-        }
-        let record = self.read_record(digest)?;
-        Ok(record.is_some_and(|record| record.boot_id == self.boot_id))
+    fn lock(&self) -> Result<File, ShelfError> {
+        let dir = File::open(&self.dir).map_err(failed("open", &self.dir))?;
+        dir.lock().map_err(failed("lock", &self.dir))?;
+        Ok(dir)
     }
 
-    fn sweep(&self) -> Result<Leftovers, Error> {
-        let mut leftovers = Leftovers::default();
+    /// What has the name of an entry, usable or not, in no order.
+    fn digests(&self) -> Result<Vec<Digest>, ShelfError> {
+        let names = disk::list(&self.dir)?;
+        let digests = names.iter().filter_map(|name| Digest::parse_hex(name).ok());
+        Ok(digests.collect())
+    }
+
+    /// The record of an entry that is whole: settled, or made in this boot.
+    fn usable(&self, digest: &Digest) -> Result<Option<Record>, ShelfError> {
+        let Some(record) = Record::read(&self.record_path(digest))? else {
+            return Ok(None);
+        };
+        let is_whole = record.boot_id == self.boot_id || disk::exists(&self.complete_path(digest))?;
+        Ok(is_whole.then_some(record))
+    }
+
+    fn sweep(&self) -> Result<Leftovers, ShelfError> {
+        let mut unneeded = Vec::new();
+        let lock = self.lock()?;
         for name in disk::list(&self.dir)? {
             let path = self.dir.join(&name);
             let (hex, suffix) = name.split_once('.').unwrap_or((&name, ""));
             let Ok(digest) = Digest::parse_hex(hex) else {
                 continue;
             };
-            if suffix.is_empty() {
-                if !self.is_usable(&digest)? {
-                    self.take_out(&digest, &mut leftovers)?;
-                }
-            } else if suffix.starts_with("gone-") || self.is_old_filling(suffix, &path)? {
-                self.remove(&path, &mut leftovers)?;
-            } else if matches!(suffix, "entry" | "complete") {
-                self.remove_stray(&digest, &path)?;
+            if suffix.starts_with("gone-") || self.is_old_filling(suffix, &path)? {
+                unneeded.push(path);
+            } else if matches!(suffix, "" | "entry" | "complete")
+                && !(self.usable(&digest)?.is_some() && disk::exists(&self.dir.join(hex))?)
+            {
+                unneeded.extend(self.take_out(&digest)?);
             }
         }
-        Ok(leftovers)
+        drop(lock);
+        remove_all(unneeded)
     }
 
     /// Whether a folder was being filled before this boot; one of this boot may still be.
-    fn is_old_filling(&self, suffix: &str, path: &Path) -> Result<bool, Error> {
+    fn is_old_filling(&self, suffix: &str, path: &Path) -> Result<bool, ShelfError> {
         if !suffix.starts_with("tmp-") {
             return Ok(false);
         }
-        let started = disk::boot_time()?;
         match fs::symlink_metadata(path).and_then(|meta| meta.modified()) {
-            Ok(modified) => Ok(modified < started),
+            Ok(modified) => Ok(modified < self.boot_time),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(failed("look at", path)(error).into()),
         }
     }
 
-    /// Removes the record of an entry that is not there, unless it is about to come.
-    fn remove_stray(&self, digest: &Digest, path: &Path) -> Result<(), Error> {
-        let is_ours = self
-            .read_record(digest)?
-            .is_some_and(|record| record.boot_id == self.boot_id);
-        if !is_ours && !disk::exists(&self.dir.join(digest.hex()))? {
-            disk::remove_file(path)?;
-        }
-        Ok(())
-    }
-
-    /// Makes an entry unusable in one step, then removes what it may remove.
-    fn take_out(&self, digest: &Digest, leftovers: &mut Leftovers) -> Result<(), Error> {
+    /// Takes an entry, or what is there of it, out of use and returns the folder to be removed. To
+    /// be called with the lock held.
+    fn take_out(&self, digest: &Digest) -> Result<Option<PathBuf>, ShelfError> {
         let place = self.dir.join(digest.hex());
         let gone = format!("{}.gone-{}", digest.hex(), disk::random_name());
         let gone = self.dir.join(gone);
-        disk::remove_file(&self.complete_path(digest))?;
+        // This order: a folder with a mark but without a record is not usable.
         disk::remove_file(&self.record_path(digest))?;
+        disk::remove_file(&self.complete_path(digest))?;
         match fs::rename(&place, &gone) {
-            Ok(()) => self.remove(&gone, leftovers),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(()) => Ok(Some(gone)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("rename", &place)(error).into()),
-        }
-    }
-
-    fn remove(&self, path: &Path, leftovers: &mut Leftovers) -> Result<(), Error> {
-        match fs::remove_dir_all(path) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                leftovers.names.push(file_name(path));
-                Ok(())
-            }
-            Err(error) => Err(failed("remove", path)(error).into()),
         }
     }
 
@@ -307,37 +303,6 @@ impl Shelf {
 
     fn complete_path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(format!("{}.complete", digest.hex()))
-    }
-
-    fn write_record(&self, digest: &Digest, size_bytes: u64) -> Result<(), Error> {
-        let content = format!("{} {size_bytes}\n", self.boot_id);
-        let path = self.record_path(digest);
-        Ok(disk::replace_soon(&path, content.as_bytes(), 0o660)?)
-    }
-
-    /// The record of an entry; none if it is missing or was cut by a power cut.
-    fn read_record(&self, digest: &Digest) -> Result<Option<Record>, Error> {
-        let path = self.record_path(digest);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Record::parse(&text)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("read", &path)(error).into()),
-        }
-    }
-}
-
-struct Record {
-    boot_id: String,
-    size_bytes: u64,
-}
-
-impl Record {
-    fn parse(text: &str) -> Option<Self> {
-        let (boot_id, size_bytes) = text.strip_suffix('\n')?.split_once(' ')?;
-        Some(Self {
-            boot_id: boot_id.to_owned(),
-            size_bytes: size_bytes.parse().ok()?,
-        })
     }
 }
 
@@ -355,6 +320,22 @@ fn to_evict(entries: &[Entry], keep: &BTreeSet<Digest>, max_bytes: u64) -> Vec<D
         }
     }
     evicted
+}
+
+/// Removes folders that are out of use, as far as we may.
+fn remove_all(paths: impl IntoIterator<Item = PathBuf>) -> Result<Leftovers, ShelfError> {
+    let mut leftovers = Leftovers::default();
+    for path in paths {
+        match fs::remove_dir_all(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                leftovers.names.push(file_name(&path));
+            }
+            Err(error) => return Err(failed("remove", &path)(error).into()),
+        }
+    }
+    Ok(leftovers)
 }
 
 /// Sets the time of a file to now, which also those may do who can write to it but do not own

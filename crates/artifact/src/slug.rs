@@ -1,18 +1,21 @@
 //! A slug's manifest as a blob: its digest is the slug's id.
 
-use crate::blobs::{self, Blobs};
+use crate::blobs::{BlobError, Blobs};
 use crate::disk::failed;
 use model::digest::Digest;
 use model::limits::MANIFEST_MAX_BYTES;
 use model::slug::Manifest;
 use std::io::Read;
 
+/// The name that callers wrote before the lint `error_impl_error` was heeded here.
+pub use SlugError as Error;
+
 /// Why a manifest cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum SlugError {
     /// The blob store refused.
     #[error(transparent)]
-    Blobs(#[from] blobs::Error),
+    Blobs(#[from] BlobError),
     /// The blob is no manifest.
     #[error("read {digest} as a slug's manifest")]
     Invalid {
@@ -32,23 +35,23 @@ pub fn to_bytes(manifest: &Manifest) -> Vec<u8> {
 }
 
 /// Keeps a manifest and returns the slug's id.
-pub fn seal(blobs: &Blobs, manifest: &Manifest) -> Result<Digest, Error> {
+pub fn seal(blobs: &Blobs, manifest: &Manifest) -> Result<Digest, SlugError> {
     Ok(blobs.put(&to_bytes(manifest))?)
 }
 
 /// Reads a slug's manifest.
-pub fn load(blobs: &Blobs, slug: &Digest) -> Result<Manifest, Error> {
+pub fn load(blobs: &Blobs, slug: &Digest) -> Result<Manifest, SlugError> {
     let mut bytes = Vec::new();
     blobs
         .file(slug)?
         .take(MANIFEST_MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(failed("read", &blobs.path(slug)))
-        .map_err(blobs::Error::from)?;
+        .map_err(BlobError::from)?;
     if bytes.len() as u64 > MANIFEST_MAX_BYTES {
-        return Err(Error::TooLarge(*slug));
+        return Err(SlugError::TooLarge(*slug));
     }
-    serde_json::from_slice(&bytes).map_err(|source| Error::Invalid {
+    serde_json::from_slice(&bytes).map_err(|source| SlugError::Invalid {
         digest: *slug,
         source,
     })
@@ -98,9 +101,12 @@ mod tests {
         let scratch = Scratch::new();
         let blobs = Blobs::open(scratch.path()).unwrap();
         let text = blobs.put(b"hello").unwrap();
-        assert!(matches!(load(&blobs, &text), Err(Error::Invalid { .. })));
+        assert!(matches!(
+            load(&blobs, &text),
+            Err(SlugError::Invalid { .. })
+        ));
         let large = blobs.put(&vec![b' '; 2_000_000]).unwrap();
-        assert!(matches!(load(&blobs, &large), Err(Error::TooLarge(_))));
+        assert!(matches!(load(&blobs, &large), Err(SlugError::TooLarge(_))));
         let missing = load(&blobs, &sha256(b"nowhere")).unwrap_err();
         assert!(missing.to_string().starts_with("find blob sha256:"));
     }

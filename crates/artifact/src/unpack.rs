@@ -24,7 +24,7 @@ const WINDOW_LOG_MAX: u32 = 27;
 
 /// Why a stream cannot be unpacked. What was unpacked before stays: the caller removes the folder.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum UnpackError {
     /// The stream is no tar, ends early, or was damaged.
     #[error("read the archive")]
     Archive(#[source] io::Error),
@@ -85,16 +85,16 @@ pub struct Unpacked {
 
 /// Unpacks a tar + zstd stream, as [`crate::pack`] writes it, into a folder that exists and that
 /// nobody else writes to.
-pub fn unpack(packed: impl Read, dest: &Path, limits: Limits) -> Result<Unpacked, Error> {
-    let mut decoder = zstd::Decoder::new(packed).map_err(Error::Archive)?;
+pub fn unpack(packed: impl Read, dest: &Path, limits: Limits) -> Result<Unpacked, UnpackError> {
+    let mut decoder = zstd::Decoder::new(packed).map_err(UnpackError::Archive)?;
     decoder
         .window_log_max(WINDOW_LOG_MAX)
-        .map_err(Error::Archive)?;
+        .map_err(UnpackError::Archive)?;
     unpack_tar(decoder, dest, limits)
 }
 
 /// As [`unpack`], for a tar that is not compressed or that the caller decompresses.
-pub fn unpack_tar(tar: impl Read, dest: &Path, limits: Limits) -> Result<Unpacked, Error> {
+pub fn unpack_tar(tar: impl Read, dest: &Path, limits: Limits) -> Result<Unpacked, UnpackError> {
     let mut archive = tar::Archive::new(tar);
     let mut entries = Entries::new(&mut archive)?;
     let mut tree = Tree::open(dest)?;
@@ -117,7 +117,7 @@ pub fn unpack_tar(tar: impl Read, dest: &Path, limits: Limits) -> Result<Unpacke
     Ok(unpacked)
 }
 
-fn place(tree: &mut Tree, entry: &mut Entry<'_, impl Read>) -> Result<(), Error> {
+fn place(tree: &mut Tree, entry: &mut Entry<'_, impl Read>) -> Result<(), UnpackError> {
     match &entry.kind {
         Kind::Folder => tree.folder(&entry.path, entry.mtime_s),
         Kind::File { mode } => {
@@ -129,8 +129,8 @@ fn place(tree: &mut Tree, entry: &mut Entry<'_, impl Read>) -> Result<(), Error>
     }
 }
 
-pub(crate) fn refused(path: &[u8], reason: &'static str) -> Error {
-    Error::Refused {
+pub(crate) fn refused(path: &[u8], reason: &'static str) -> UnpackError {
+    UnpackError::Refused {
         path: crate::shown::path(path),
         reason,
     }

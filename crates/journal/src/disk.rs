@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The system refused something.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing} {}", path.display())]
-pub struct Error {
+pub struct DiskError {
     /// What we tried, e.g. `open`.
     pub doing: &'static str,
     /// On what.
@@ -15,10 +15,10 @@ pub struct Error {
     pub source: io::Error,
 }
 
-/// Makes an [`Error`] out of what the system said.
-pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+/// Makes an [`DiskError`] out of what the system said.
+pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     let path = path.to_owned();
-    move |source| Error {
+    move |source| DiskError {
         doing,
         path,
         source,

@@ -1,6 +1,6 @@
 //! Follows several producers as they write.
 
-use crate::disk::{Error, failed};
+use crate::disk::{DiskError, failed};
 use crate::last::merge;
 use crate::line::Line;
 use crate::position::{Place, Position};
@@ -49,7 +49,7 @@ pub struct Batch {
 impl Follower {
     /// Starts at a position that was taken from the same folders in the same order.
     /// [`Position::start`] reads all that is kept.
-    pub fn open(dirs: &[PathBuf], from: &Position) -> Result<Self, Error> {
+    pub fn open(dirs: &[PathBuf], from: &Position) -> Result<Self, DiskError> {
         let places = from.places.iter().copied().map(Some);
         let places = places.chain(std::iter::repeat(None));
         let folders = dirs.iter().zip(places).map(|(dir, place)| Folder {
@@ -71,7 +71,7 @@ impl Follower {
     }
 
     /// Waits at most `timeout` for lines and returns those that are there.
-    pub fn next(&mut self, timeout: Duration) -> Result<Batch, Error> {
+    pub fn next(&mut self, timeout: Duration) -> Result<Batch, DiskError> {
         let deadline = Instant::now() + timeout;
         loop {
             self.watch.drain()?;
@@ -84,7 +84,7 @@ impl Follower {
         }
     }
 
-    fn read(&mut self) -> Result<Batch, Error> {
+    fn read(&mut self) -> Result<Batch, DiskError> {
         let mut producers = Vec::new();
         let mut batch = Batch::default();
         for folder in &mut self.folders {
@@ -123,7 +123,7 @@ struct Read {
 
 impl Folder {
     /// Takes up to one batch of lines.
-    fn read(&mut self, lines: &mut VecDeque<Line>) -> Result<Read, Error> {
+    fn read(&mut self, lines: &mut VecDeque<Line>) -> Result<Read, DiskError> {
         let mut read = Read::default();
         let mut budget = BATCH_MAX_BYTES;
         loop {
@@ -156,7 +156,7 @@ impl Folder {
     }
 
     /// Opens the segment of `place`, or the next one that is there; false if there is none.
-    fn open_next(&mut self, read: &mut Read) -> Result<bool, Error> {
+    fn open_next(&mut self, read: &mut Read) -> Result<bool, DiskError> {
         for sequence in segment::list(&self.dir)? {
             if sequence < self.place.sequence {
                 continue;
@@ -191,7 +191,7 @@ impl Folder {
         lines: &mut VecDeque<Line>,
         budget: usize,
         read: &mut Read,
-    ) -> Result<usize, Error> {
+    ) -> Result<usize, DiskError> {
         let Some(file) = &self.file else {
             return Ok(0);
         };

@@ -1,6 +1,6 @@
 //! The last lines of several producers, and merging by time.
 
-use crate::disk::Error;
+use crate::disk::DiskError;
 use crate::line::Line;
 use crate::position::{Place, Position};
 use crate::record::{self, Decoded};
@@ -23,7 +23,7 @@ pub struct Tail {
 ///
 /// Lines are ordered by time across folders and stay in the order of writing within one. A folder
 /// that does not exist is empty.
-pub fn last(dirs: &[PathBuf], n: usize, filter: &dyn Fn(&Line) -> bool) -> Result<Tail, Error> {
+pub fn last(dirs: &[PathBuf], n: usize, filter: &dyn Fn(&Line) -> bool) -> Result<Tail, DiskError> {
     let n = n.min(LOG_LINES_MAX);
     let mut producers = Vec::new();
     let mut places = Vec::new();
@@ -44,7 +44,7 @@ fn last_of(
     dir: &Path,
     n: usize,
     filter: &dyn Fn(&Line) -> bool,
-) -> Result<(VecDeque<Line>, Place), Error> {
+) -> Result<(VecDeque<Line>, Place), DiskError> {
     let mut found = VecDeque::new();
     let mut end = None;
     for sequence in segment::list(dir)?.into_iter().rev() {

@@ -29,7 +29,8 @@ mod writer;
 #[cfg(test)]
 mod scratch;
 
-pub use disk::Error;
+pub use disk::DiskError;
+pub use disk::DiskError as Error;
 pub use follow::{Batch, Follower};
 pub use last::{Tail, last};
 pub use line::{Line, Source, SourceError};

@@ -4,7 +4,7 @@
 //! becomes 0440). Nothing has to be put into the bytes for that, one file stays one file, and
 //! inotify(7) reports it.
 
-use crate::disk::{Error, failed};
+use crate::disk::{DiskError, failed};
 use crate::watch::Watch;
 use model::limits::BUILD_OUTPUT_MAX_BYTES;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -33,12 +33,12 @@ pub struct Output {
 
 impl Output {
     /// Makes the file, whose folder must exist and which must not.
-    pub fn create(path: &Path) -> Result<Self, Error> {
+    pub fn create(path: &Path) -> Result<Self, DiskError> {
         Self::create_bounded(path, BUILD_OUTPUT_MAX_BYTES)
     }
 
     /// As [`Output::create`], with another bound.
-    pub fn create_bounded(path: &Path, max_bytes: u64) -> Result<Self, Error> {
+    pub fn create_bounded(path: &Path, max_bytes: u64) -> Result<Self, DiskError> {
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
@@ -56,7 +56,7 @@ impl Output {
     }
 
     /// Appends bytes. What is over the bound is dropped, and the last line says so.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         if self.is_full {
             return Ok(());
         }
@@ -74,13 +74,13 @@ impl Output {
     }
 
     /// Ends the output: readers see all of it and stop.
-    pub fn finish(self) -> Result<(), Error> {
+    pub fn finish(self) -> Result<(), DiskError> {
         self.file
             .set_permissions(Permissions::from_mode(FINISHED))
             .map_err(failed("set the mode of", &self.path))
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let written = self.file.write_all(bytes);
         written.map_err(failed("append to", &self.path))
     }
@@ -88,7 +88,7 @@ impl Output {
 
 /// Ends an output whose writer died, with a last text that says so. One that has ended stays as it
 /// is.
-pub fn finish_left(path: &Path, last: &[u8]) -> Result<(), Error> {
+pub fn finish_left(path: &Path, last: &[u8]) -> Result<(), DiskError> {
     let meta = fs::metadata(path).map_err(failed("look at", path))?;
     if meta.permissions().mode() & WRITABLE == 0 {
         return Ok(());
@@ -127,7 +127,7 @@ pub struct Chunk {
 
 impl Follower {
     /// Starts at a byte of the output, which need not exist yet.
-    pub fn open(path: &Path, offset: u64) -> Result<Self, Error> {
+    pub fn open(path: &Path, offset: u64) -> Result<Self, DiskError> {
         let dir = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Self {
             path: path.to_owned(),
@@ -138,7 +138,7 @@ impl Follower {
     }
 
     /// Waits at most `timeout` for bytes or the end, and returns up to 64 KiB.
-    pub fn next(&mut self, timeout: Duration) -> Result<Chunk, Error> {
+    pub fn next(&mut self, timeout: Duration) -> Result<Chunk, DiskError> {
         let deadline = Instant::now() + timeout;
         loop {
             self.watch.drain()?;
@@ -151,7 +151,7 @@ impl Follower {
         }
     }
 
-    fn read(&mut self) -> Result<Chunk, Error> {
+    fn read(&mut self) -> Result<Chunk, DiskError> {
         let mut chunk = Chunk {
             offset: self.offset,
             ..Chunk::default()

@@ -1,6 +1,6 @@
 //! The files of a producer: `<sequence, 16 hex digits>.log`, the highest is the one that grows.
 
-use crate::disk::{Error, failed};
+use crate::disk::{DiskError, failed};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ pub(crate) fn path(dir: &Path, sequence: u64) -> PathBuf {
 }
 
 /// The sequence numbers that are there, ascending; none if the folder does not exist.
-pub(crate) fn list(dir: &Path) -> Result<Vec<u64>, Error> {
+pub(crate) fn list(dir: &Path) -> Result<Vec<u64>, DiskError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -33,7 +33,7 @@ fn parse(name: &str) -> Option<u64> {
 }
 
 /// The content of a segment; none if the writer has dropped it.
-pub(crate) fn read(dir: &Path, sequence: u64) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn read(dir: &Path, sequence: u64) -> Result<Option<Vec<u8>>, DiskError> {
     let path = path(dir, sequence);
     match fs::read(&path) {
         Ok(bytes) => Ok(Some(bytes)),

@@ -1,6 +1,6 @@
 //! Hears of changes in folders, also of folders that are not there yet (inotify(7)).
 
-use crate::disk::{Error, failed};
+use crate::disk::{DiskError, failed};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -39,7 +39,7 @@ enum Watched {
 }
 
 impl Watch {
-    pub(crate) fn open(dirs: &[PathBuf]) -> Result<Self, Error> {
+    pub(crate) fn open(dirs: &[PathBuf]) -> Result<Self, DiskError> {
         let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
         let inotify = Inotify::init(flags).map_err(|errno| {
             let doing = "watch (more than fs.inotify.max_user_instances?)";
@@ -62,7 +62,7 @@ impl Watch {
 
     /// Takes all events off the descriptor and looks again for folders that were missing. To be
     /// called *before* looking at the folders: what changes after this makes the descriptor ready.
-    pub(crate) fn drain(&mut self) -> Result<(), Error> {
+    pub(crate) fn drain(&mut self) -> Result<(), DiskError> {
         let mut has_changed = false;
         loop {
             match self.inotify.read_events() {
@@ -83,7 +83,7 @@ impl Watch {
     }
 
     /// Waits until something changed or the time is over; true if something changed.
-    pub(crate) fn wait(&self, timeout: Duration) -> Result<bool, Error> {
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<bool, DiskError> {
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -107,7 +107,7 @@ impl Watch {
         }
     }
 
-    fn arm(&mut self) -> Result<(), Error> {
+    fn arm(&mut self) -> Result<(), DiskError> {
         let mut unneeded = Vec::new();
         for folder in &mut self.folders {
             if matches!(folder.watched, Watched::Itself(_)) {
@@ -144,7 +144,7 @@ impl AsFd for Watch {
 ///
 /// Goes through them until two rounds end at the same one: in the second round the watch was in
 /// place when the next folder was still missing, so its making will be heard.
-fn watch_nearest(inotify: &Inotify, dir: &Path) -> Result<Watched, Error> {
+fn watch_nearest(inotify: &Inotify, dir: &Path) -> Result<Watched, DiskError> {
     let mut before = Watched::No;
     loop {
         let watched = watch_first(inotify, dir)?;
@@ -155,7 +155,7 @@ fn watch_nearest(inotify: &Inotify, dir: &Path) -> Result<Watched, Error> {
     }
 }
 
-fn watch_first(inotify: &Inotify, dir: &Path) -> Result<Watched, Error> {
+fn watch_first(inotify: &Inotify, dir: &Path) -> Result<Watched, DiskError> {
     for path in dir.ancestors() {
         let path = if path.as_os_str().is_empty() {
             Path::new(".")

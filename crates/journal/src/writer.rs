@@ -1,6 +1,6 @@
 //! The one who appends to a producer's folder.
 
-use crate::disk::{Error, failed};
+use crate::disk::{DiskError, failed};
 use crate::line::Line;
 use crate::record::{self, Decoded};
 use crate::segment;
@@ -21,7 +21,7 @@ pub enum WriterError {
     Taken(PathBuf),
     /// The disk refused.
     #[error(transparent)]
-    Disk(#[from] Error),
+    Disk(#[from] DiskError),
 }
 
 /// How much a writer keeps.
@@ -107,7 +107,7 @@ impl Writer {
     }
 
     /// Appends one line; see [`Writer::append_batch`].
-    pub fn append(&mut self, line: &Line) -> Result<(), Error> {
+    pub fn append(&mut self, line: &Line) -> Result<(), DiskError> {
         self.append_batch(std::slice::from_ref(line))
     }
 
@@ -115,7 +115,7 @@ impl Writer {
     ///
     /// After an error (a full disk) the journal is as before, or holds the first of the lines; none
     /// is in it by half.
-    pub fn append_batch(&mut self, lines: &[Line]) -> Result<(), Error> {
+    pub fn append_batch(&mut self, lines: &[Line]) -> Result<(), DiskError> {
         self.buffer.clear();
         self.buffered_lines = 0;
         for line in lines {
@@ -132,14 +132,14 @@ impl Writer {
     }
 
     /// Waits until all that was appended is on the disk.
-    pub fn sync(&self) -> Result<(), Error> {
+    pub fn sync(&self) -> Result<(), DiskError> {
         let synced = self.file.sync_data();
         synced.map_err(failed("sync", &self.dir))?;
         let dir = File::open(&self.dir).and_then(|dir| dir.sync_all());
         dir.map_err(failed("sync", &self.dir))
     }
 
-    fn buffer(&mut self, line: &Line, part: &[u8]) -> Result<(), Error> {
+    fn buffer(&mut self, line: &Line, part: &[u8]) -> Result<(), DiskError> {
         let before = self.buffer.len();
         record::encode(line, part, &mut self.buffer);
         let total = self.length + self.buffer.len() as u64;
@@ -153,7 +153,7 @@ impl Writer {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
+    fn flush(&mut self) -> Result<(), DiskError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -175,7 +175,7 @@ impl Writer {
     }
 
     /// Starts a segment and drops the oldest ones that nobody needs.
-    fn rotate(&mut self) -> Result<(), Error> {
+    fn rotate(&mut self) -> Result<(), DiskError> {
         let newest = self.segments.back().map_or(0, |segment| segment.sequence);
         let sequence = newest + 1;
         self.file = create(&self.dir, sequence)?;
@@ -214,7 +214,7 @@ fn split_line<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     part
 }
 
-fn make_dir(dir: &Path) -> Result<(), Error> {
+fn make_dir(dir: &Path) -> Result<(), DiskError> {
     match DirBuilder::new().mode(0o770).create(dir) {
         Ok(()) => fs::set_permissions(dir, Permissions::from_mode(0o2770))
             .map_err(failed("set the mode of", dir)),
@@ -232,7 +232,7 @@ fn lock(dir: &Path) -> Result<File, WriterError> {
     }
 }
 
-fn create(dir: &Path, sequence: u64) -> Result<File, Error> {
+fn create(dir: &Path, sequence: u64) -> Result<File, DiskError> {
     let path = segment::path(dir, sequence);
     let file = OpenOptions::new()
         .append(true)
@@ -246,7 +246,7 @@ fn create(dir: &Path, sequence: u64) -> Result<File, Error> {
 }
 
 /// Opens the newest segment for appending and cuts it behind its last whole record.
-fn reopen(dir: &Path, newest: &mut Segment) -> Result<(File, u64), Error> {
+fn reopen(dir: &Path, newest: &mut Segment) -> Result<(File, u64), DiskError> {
     let path = segment::path(dir, newest.sequence);
     let bytes = fs::read(&path).map_err(failed("read", &path))?;
     let mut whole = 0;

@@ -3,7 +3,7 @@
 //! The tar crate reads blocks and checks sums; long names (GNU `L`, `K`, PAX `x`) are put together
 //! here because the crate reads them into memory whatever their size.
 
-use super::{Error, refused};
+use super::{UnpackError, refused};
 use model::limits::{PACKED_DEPTH_MAX, PACKED_PATH_MAX_BYTES};
 use std::io::Read;
 use tar::{Archive, EntryType, Header};
@@ -33,8 +33,8 @@ pub(super) enum Kind {
 }
 
 impl<R: Read> Entry<'_, R> {
-    pub(super) fn too_large(&self, max: u64, what: &'static str) -> Error {
-        Error::TooLarge {
+    pub(super) fn too_large(&self, max: u64, what: &'static str) -> UnpackError {
+        UnpackError::TooLarge {
             path: self.path.shown(),
             max,
             what,
@@ -48,7 +48,7 @@ impl<R: Read> Entry<'_, R> {
 pub(super) struct RelativePath(Vec<u8>);
 
 impl RelativePath {
-    fn parse(raw: &[u8]) -> Result<Self, Error> {
+    fn parse(raw: &[u8]) -> Result<Self, UnpackError> {
         if raw.first() == Some(&b'/') {
             return Err(refused(raw, "its name is absolute"));
         }
@@ -113,15 +113,15 @@ struct Extensions {
 }
 
 impl<'a, R: Read> Entries<'a, R> {
-    pub(super) fn new(archive: &'a mut Archive<R>) -> Result<Self, Error> {
-        let raw = archive.entries().map_err(Error::Archive)?.raw(true);
+    pub(super) fn new(archive: &'a mut Archive<R>) -> Result<Self, UnpackError> {
+        let raw = archive.entries().map_err(UnpackError::Archive)?.raw(true);
         Ok(Self { raw })
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Entry<'a, R>>, Error> {
+    pub(super) fn next(&mut self) -> Result<Option<Entry<'a, R>>, UnpackError> {
         let mut extensions = Extensions::default();
         for _ in 0..=EXTENSIONS_MAX {
-            let Some(raw) = self.raw.next().transpose().map_err(Error::Archive)? else {
+            let Some(raw) = self.raw.next().transpose().map_err(UnpackError::Archive)? else {
                 return Ok(None);
             };
             match raw.header().entry_type() {
@@ -140,7 +140,7 @@ impl<'a, R: Read> Entries<'a, R> {
 
 impl Extensions {
     /// A long name without the zero at its end.
-    fn name(&mut self, raw: tar::Entry<'_, impl Read>) -> Result<Vec<u8>, Error> {
+    fn name(&mut self, raw: tar::Entry<'_, impl Read>) -> Result<Vec<u8>, UnpackError> {
         let mut name = self.read(raw)?;
         if name.last() == Some(&0) {
             name.pop();
@@ -149,7 +149,7 @@ impl Extensions {
     }
 
     /// Takes `path` and `linkpath` of PAX records; what changes sizes is refused, all else ignored.
-    fn pax(&mut self, raw: tar::Entry<'_, impl Read>) -> Result<(), Error> {
+    fn pax(&mut self, raw: tar::Entry<'_, impl Read>) -> Result<(), UnpackError> {
         let records = self.read(raw)?;
         let mut rest = records.as_slice();
         while !rest.is_empty() {
@@ -170,7 +170,7 @@ impl Extensions {
         Ok(())
     }
 
-    fn read(&mut self, raw: tar::Entry<'_, impl Read>) -> Result<Vec<u8>, Error> {
+    fn read(&mut self, raw: tar::Entry<'_, impl Read>) -> Result<Vec<u8>, UnpackError> {
         let size_bytes = raw.size();
         self.bytes = self.bytes.saturating_add(size_bytes);
         if self.bytes > EXTENSION_MAX_BYTES {
@@ -182,9 +182,11 @@ impl Extensions {
         let mut bytes = Vec::new();
         raw.take(EXTENSION_MAX_BYTES)
             .read_to_end(&mut bytes)
-            .map_err(Error::Archive)?;
+            .map_err(UnpackError::Archive)?;
         if bytes.len() as u64 != size_bytes {
-            return Err(Error::Archive(std::io::ErrorKind::UnexpectedEof.into()));
+            return Err(UnpackError::Archive(
+                std::io::ErrorKind::UnexpectedEof.into(),
+            ));
         }
         Ok(bytes)
     }
@@ -206,7 +208,10 @@ fn pax_record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     ))
 }
 
-fn entry<R: Read>(raw: tar::Entry<'_, R>, extensions: Extensions) -> Result<Entry<'_, R>, Error> {
+fn entry<R: Read>(
+    raw: tar::Entry<'_, R>,
+    extensions: Extensions,
+) -> Result<Entry<'_, R>, UnpackError> {
     let header = raw.header();
     let name = match extensions.path {
         Some(name) => name,
@@ -218,7 +223,7 @@ fn entry<R: Read>(raw: tar::Entry<'_, R>, extensions: Extensions) -> Result<Entr
         None => header.link_name_bytes().unwrap_or_default().into_owned(),
     };
     let kind = kind(header, &name, target)?;
-    let mtime_s = header.mtime().map_err(Error::Archive)?;
+    let mtime_s = header.mtime().map_err(UnpackError::Archive)?;
     let is_file = matches!(kind, Kind::File { .. });
     let size_bytes = raw.size();
     if !is_file && size_bytes != 0 {
@@ -233,8 +238,8 @@ fn entry<R: Read>(raw: tar::Entry<'_, R>, extensions: Extensions) -> Result<Entr
     })
 }
 
-fn kind(header: &Header, name: &[u8], target: Vec<u8>) -> Result<Kind, Error> {
-    let mode = header.mode().map_err(Error::Archive)?;
+fn kind(header: &Header, name: &[u8], target: Vec<u8>) -> Result<Kind, UnpackError> {
+    let mode = header.mode().map_err(UnpackError::Archive)?;
     match header.entry_type() {
         EntryType::Directory => Ok(Kind::Folder),
         // Before POSIX a folder was a file with a slash at its end.

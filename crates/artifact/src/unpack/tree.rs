@@ -1,7 +1,7 @@
 //! The destination: makes files, folders and links below one descriptor and nowhere else.
 
 use super::entry::RelativePath;
-use super::{Error, refused};
+use super::{UnpackError, refused};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, UtimensatFlags, futimens, mkdirat, utimensat};
@@ -37,9 +37,9 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn open(dest: &Path) -> Result<Self, Error> {
+    pub(super) fn open(dest: &Path) -> Result<Self, UnpackError> {
         let root = open(dest, DIR_FLAGS & !OFlag::O_NOFOLLOW, Mode::empty());
-        let root = Rc::new(root.map_err(|errno| Error::Write {
+        let root = Rc::new(root.map_err(|errno| UnpackError::Write {
             path: dest.display().to_string(),
             source: errno.into(),
         })?);
@@ -53,7 +53,7 @@ impl Tree {
 
     /// Makes a folder, 0755 whatever the archive says: its owner must be able to fill it, and
     /// nobody has to be kept out of a slug.
-    pub(super) fn folder(&mut self, path: &RelativePath, mtime_s: u64) -> Result<(), Error> {
+    pub(super) fn folder(&mut self, path: &RelativePath, mtime_s: u64) -> Result<(), UnpackError> {
         if path.split().is_none() {
             return Ok(()); // The destination's own mode and time are its owner's business.
         }
@@ -68,16 +68,12 @@ impl Tree {
         mode: u32,
         mtime_s: u64,
         content: &mut impl Read,
-    ) -> Result<(), Error> {
+    ) -> Result<(), UnpackError> {
         let (parent, name) = self.parent(path)?;
-        make_room(&parent, name, path)?;
-        let fd = openat(
-            &*parent,
-            name,
-            NEW_FILE_FLAGS,
-            Mode::S_IRUSR | Mode::S_IWUSR,
-        )
-        .map_err(failed(path))?;
+        let fd = replacing(&parent, name, path, || {
+            let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+            openat(&*parent, name, NEW_FILE_FLAGS, mode)
+        })?;
         let mut file = File::from(fd);
         self.copy(path, content, &mut file)?;
         fchmod(&file, Mode::from_bits_truncate(mode)).map_err(failed(path))?;
@@ -90,17 +86,20 @@ impl Tree {
         path: &RelativePath,
         target: &[u8],
         mtime_s: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<(), UnpackError> {
         let (parent, name) = self.parent(path)?;
-        make_room(&parent, name, path)?;
-        symlinkat(target, &*parent, name).map_err(failed(path))?;
+        replacing(&parent, name, path, || symlinkat(target, &*parent, name))?;
         let time = time(mtime_s, path)?;
         let no_follow = UtimensatFlags::NoFollowSymlink;
         utimensat(&*parent, name, &time, &time, no_follow).map_err(failed(path))
     }
 
     /// Gives a file that is already here a second name.
-    pub(super) fn link(&mut self, path: &RelativePath, target: &RelativePath) -> Result<(), Error> {
+    pub(super) fn link(
+        &mut self,
+        path: &RelativePath,
+        target: &RelativePath,
+    ) -> Result<(), UnpackError> {
         const NO_FILE: &str = "it is a link to what is no file of the archive";
         let (from_dir, from) = target
             .split()
@@ -124,12 +123,13 @@ impl Tree {
             return Ok(());
         }
         let (parent, name) = self.parent(path)?;
-        make_room(&parent, name, path)?;
-        linkat(&*from_dir, from, &*parent, name, AtFlags::empty()).map_err(failed(path))
+        replacing(&parent, name, path, || {
+            linkat(&*from_dir, from, &*parent, name, AtFlags::empty())
+        })
     }
 
     /// Sets the times of all folders, those inside before those around them.
-    pub(super) fn finish(mut self) -> Result<(), Error> {
+    pub(super) fn finish(mut self) -> Result<(), UnpackError> {
         for (path, mtime_s) in std::mem::take(&mut self.folder_times).into_iter().rev() {
             let fd = self.open_existing(path.bytes()).map_err(failed(&path))?;
             let time = time(mtime_s, &path)?;
@@ -143,16 +143,16 @@ impl Tree {
         path: &RelativePath,
         content: &mut impl Read,
         file: &mut File,
-    ) -> Result<(), Error> {
+    ) -> Result<(), UnpackError> {
         loop {
             let count = match content.read(&mut self.buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Error::Archive(error)),
+                Err(error) => return Err(UnpackError::Archive(error)),
             };
             let read = self.buffer.get(..count).unwrap_or_default();
-            file.write_all(read).map_err(|source| Error::Write {
+            file.write_all(read).map_err(|source| UnpackError::Write {
                 path: path.shown(),
                 source,
             })?;
@@ -160,7 +160,10 @@ impl Tree {
     }
 
     /// Opens the folder of an entry, making what is missing, and returns it with the entry's name.
-    fn parent<'p>(&mut self, path: &'p RelativePath) -> Result<(Rc<OwnedFd>, &'p [u8]), Error> {
+    fn parent<'p>(
+        &mut self,
+        path: &'p RelativePath,
+    ) -> Result<(Rc<OwnedFd>, &'p [u8]), UnpackError> {
         let (parent, name) = path
             .split()
             .ok_or_else(|| refused(b".", "the folder itself can only be a folder"))?;
@@ -173,7 +176,7 @@ impl Tree {
         folder: &[u8],
         path: &RelativePath,
         on_file: OnFile,
-    ) -> Result<Rc<OwnedFd>, Error> {
+    ) -> Result<Rc<OwnedFd>, UnpackError> {
         let fd = match self.open_existing(folder) {
             Ok(fd) => fd,
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
@@ -205,7 +208,7 @@ impl Tree {
         folder: &[u8],
         path: &RelativePath,
         on_file: OnFile,
-    ) -> Result<OwnedFd, Error> {
+    ) -> Result<OwnedFd, UnpackError> {
         let mut parts = folder.split(|byte| *byte == b'/').peekable();
         let mut fd: Option<OwnedFd> = None;
         while let Some(part) = parts.next() {
@@ -236,7 +239,7 @@ fn step(
     part: &[u8],
     path: &RelativePath,
     on_file: OnFile,
-) -> Result<OwnedFd, Error> {
+) -> Result<OwnedFd, UnpackError> {
     match openat(at, part, DIR_FLAGS, Mode::empty()) {
         Ok(fd) => return Ok(fd),
         Err(Errno::ENOENT) => {}
@@ -263,8 +266,24 @@ fn step(
     Ok(fd)
 }
 
+/// Makes something that must not exist, in place of the file or link of its name that does.
+fn replacing<T>(
+    parent: &OwnedFd,
+    name: &[u8],
+    path: &RelativePath,
+    make: impl Fn() -> nix::Result<T>,
+) -> Result<T, UnpackError> {
+    match make() {
+        Err(Errno::EEXIST) => {
+            make_room(parent, name, path)?;
+            make().map_err(failed(path))
+        }
+        result => result.map_err(failed(path)),
+    }
+}
+
 /// Removes the file or link that an entry replaces.
-fn make_room(parent: &OwnedFd, name: &[u8], path: &RelativePath) -> Result<(), Error> {
+fn make_room(parent: &OwnedFd, name: &[u8], path: &RelativePath) -> Result<(), UnpackError> {
     match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
         // EISDIR on Linux, EPERM in POSIX (unlink(2)).
@@ -275,14 +294,14 @@ fn make_room(parent: &OwnedFd, name: &[u8], path: &RelativePath) -> Result<(), E
     }
 }
 
-fn time(mtime_s: u64, path: &RelativePath) -> Result<TimeSpec, Error> {
+fn time(mtime_s: u64, path: &RelativePath) -> Result<TimeSpec, UnpackError> {
     let seconds =
         i64::try_from(mtime_s).map_err(|_| refused(path.bytes(), "its time is out of range"))?;
     Ok(TimeSpec::new(seconds, 0))
 }
 
-fn failed(path: &RelativePath) -> impl FnOnce(Errno) -> Error {
-    move |errno| Error::Write {
+fn failed(path: &RelativePath) -> impl FnOnce(Errno) -> UnpackError {
+    move |errno| UnpackError::Write {
         path: path.shown(),
         source: errno.into(),
     }
