@@ -15,12 +15,12 @@ pub(crate) struct Policy {
     pub(crate) reset_after_us: u64,
 }
 
-impl Default for Policy {
-    fn default() -> Self {
+impl From<link::config::Dynod> for Policy {
+    fn from(config: link::config::Dynod) -> Self {
         Self {
-            first_ms: 10_000,
-            cap_ms: 20 * 60_000,
-            reset_after_us: 10 * 60_000_000,
+            first_ms: config.crash_wait_first_ms,
+            cap_ms: config.crash_wait_max_ms,
+            reset_after_us: config.crash_reset_ms.saturating_mul(1000),
         }
     }
 }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_cap_and_start_anew_after_a_long_run() {
-        let policy = Policy::default();
+        let policy = Policy::from(link::config::Dynod::default());
         let mut history = History::default();
         let mut pauses = Vec::new();
         for _ in 0..10 {
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_very_long_history_does_not_overflow() {
         let mut history = History(u32::MAX);
-        assert_eq!(history.crashed(Policy::default(), 0), 1_200_000);
+        assert_eq!(history.crashed(Policy::from(link::config::Dynod::default()), 0), 1_200_000);
         assert_eq!(history, History(u32::MAX));
     }
 }

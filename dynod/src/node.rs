@@ -50,7 +50,7 @@ impl Context {
             log,
             watcher,
             feed,
-            policy: Policy::default(),
+            policy: Policy::from(config.dynod),
             reports: Arc::default(),
         }
     }

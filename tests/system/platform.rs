@@ -1,0 +1,227 @@
+//! One platform for one test.
+
+use crate::machine;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A running platform; dropping it takes it down and looks for what it left.
+pub struct Platform {
+    pub instance: String,
+    pub folder: PathBuf,
+    pub http_port: u16,
+    _range: File,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The command must have worked.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The command must have failed with this exit code, saying each of these on standard error.
+    #[track_caller]
+    pub fn refused(self, code: i32, said: &[&str]) -> Self {
+        assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
+        for text in said {
+            assert!(
+                self.stderr.contains(text),
+                "{text:?} is missing in:\n{}",
+                self.stderr
+            );
+        }
+        self
+    }
+}
+
+impl Platform {
+    /// Starts a platform and signs root in.
+    pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts a platform with more lines in its config.toml.
+    pub fn start_with(more: &str) -> Self {
+        let instance = machine::instance();
+        let (range, lock) = machine::range();
+        let folder = std::env::temp_dir().join(&instance);
+        let program = folder.join("program");
+        install(&program);
+        std::fs::create_dir_all(folder.join("data")).unwrap();
+        std::fs::create_dir_all(folder.join("home")).unwrap();
+        let http_port = machine::free_port();
+        let config = format!(
+            "instance = \"{instance}\"\nhttp_port = {http_port}\nloopback_port = {}\nrendezvous_port = {}\nnetwork = \"{range}\"\nprogram_dir = \"{}\"\n{more}\n{}",
+            machine::free_port(),
+            machine::free_port(),
+            program.display(),
+            build_env(),
+        );
+        std::fs::write(folder.join("data/config.toml"), config).unwrap();
+        let platform = Self {
+            instance,
+            folder,
+            http_port,
+            _range: lock,
+        };
+        platform.paas(&["up", "--data", &platform.data()]).ok();
+        platform
+            .paas(&[
+                "login",
+                "--data",
+                &platform.data(),
+                "--email",
+                "dev@example.com",
+            ])
+            .ok();
+        platform
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> String {
+        self.folder.join("data").to_str().unwrap().to_owned()
+    }
+
+    /// Runs our program as a user of this platform.
+    pub fn paas(&self, arguments: &[&str]) -> Ended {
+        self.run(
+            self.command(self.folder.join("program/paas").to_str().unwrap())
+                .args(arguments),
+            "",
+        )
+    }
+
+    /// Runs our program with something on its standard input.
+    pub fn paas_with(&self, arguments: &[&str], input: &str) -> Ended {
+        self.run(
+            self.command(self.folder.join("program/paas").to_str().unwrap())
+                .args(arguments),
+            input,
+        )
+    }
+
+    /// A command with nothing of this machine's user in its environment.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .env("HOME", self.folder.join("home"))
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("LC_ALL", "C.UTF-8")
+            .current_dir(&self.folder);
+        command
+    }
+
+    /// Runs a prepared command to its end.
+    pub fn run(&self, command: &mut Command, input: &str) -> Ended {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        let mut stdin = child.stdin.take().unwrap();
+        // A command that does not read its input is no fault of the test.
+        drop(std::io::Write::write_all(&mut stdin, input.as_bytes()));
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The roles by name with their process ids, as `paas status` tells them.
+    pub fn role(&self, name: &str) -> i32 {
+        let status = self.status();
+        let roles = status["roles"].as_array().unwrap();
+        let role = roles
+            .iter()
+            .find(|role| role["name"] == name)
+            .unwrap_or_else(|| panic!("no role {name} in {status}"));
+        i32::try_from(role["pid"].as_i64().unwrap()).unwrap()
+    }
+
+    /// What `paas status --json` says, whatever its exit code.
+    pub fn status(&self) -> serde_json::Value {
+        let ended = self.paas(&["status", "--json", "--data", &self.data()]);
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"))
+    }
+}
+
+/// The installed folder as `make up` lays it out; files are linked, so this is quick.
+fn install(program: &Path) {
+    std::fs::create_dir_all(program).unwrap();
+    let paas = Path::new(env!("CARGO_BIN_EXE_paas"));
+    for name in ["paas", "nursery"] {
+        let built = paas.with_file_name(name);
+        std::fs::copy(&built, program.join(name))
+            .unwrap_or_else(|error| panic!("{}: {error}; `make test` builds it", built.display()));
+    }
+    let buildpacks = Path::new(env!("CARGO_MANIFEST_DIR")).join("buildpacks");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(&buildpacks)
+        .arg(program)
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let server = paas.with_file_name("static-server");
+    std::fs::copy(server, program.join("buildpacks/static/bin/static-server"))
+        .expect("`make test` builds the static server");
+}
+
+/// What builds need on this machine to reach the package registries.
+fn build_env() -> String {
+    let lines = ["PIP_INDEX_URL", "UV_INDEX_URL", "NPM_CONFIG_REGISTRY"]
+        .iter()
+        .filter_map(|name| {
+            std::env::var(name)
+                .ok()
+                .map(|value| format!("{name} = \"{value}\"\n"))
+        });
+    format!("[build.env]\n{}", lines.collect::<String>())
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
+        let down = self.paas(&["down", "--data", &self.data()]);
+        let left = machine::traces(&self.instance, &self.folder);
+        let removed = std::fs::remove_dir_all(&self.folder);
+        if !std::thread::panicking() {
+            assert_eq!(down.code, 0, "paas down: {}", down.stderr);
+            assert!(left.is_empty(), "left on the machine:\n{}", left.join("\n"));
+            removed.expect("the folder can be removed");
+        }
+    }
+}
+
+impl Platform {
+    /// What a person would look at first when a test has failed.
+    fn tell(&self) {
+        for role in ["up", "nursery", "api", "builder", "dynod", "router"] {
+            let log = std::fs::read_to_string(self.folder.join(format!("data/log/{role}.log")))
+                .unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!(
+                "--- {role}\n{}",
+                lines[lines.len().saturating_sub(30)..].join("\n")
+            );
+        }
+    }
+}
