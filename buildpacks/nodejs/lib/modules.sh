@@ -4,7 +4,7 @@
 npm_cache_max_mb=500
 
 install_modules() {
-    local state key=''
+    local key=''
     choose_install
     if [[ -d node_modules ]]; then
         warn "node_modules is in git: they are used as they are, and native ones built again." \
@@ -12,14 +12,13 @@ install_modules() {
         run_npm rebuild
         return
     fi
-    state=$(ask fingerprint)
-    if [[ $state != moving* ]]; then
-        key=$(printf '%s\n' "$state" "$node_version" "${STACK:-}" "${install[*]}" "$NODE_ENV" \
+    if [[ -n $fingerprint ]]; then
+        key=$(printf '%s\n' "$fingerprint" "$node_version" "${STACK:-}" "${install[*]}" "$NODE_ENV" \
             "$(<"$buildpack/versions")" | sha256sum)
     fi
-    if [[ -n $key && -f $cache_dir/key && $(<"$cache_dir/key") == "$key" ]]; then
+    if [[ -n $key && -f $cache_dir/node_modules.tar && $(<"$cache_dir/key") == "$key" ]]; then
         step "Using node_modules of the last build, since the dependencies are the same"
-        restore_modules
+        tar -xf "$cache_dir/node_modules.tar"
         return
     fi
     step "Installing packages with npm ${install[0]}"
@@ -37,7 +36,7 @@ choose_install() {
     must_prune=''
     if needs_dev_packages; then
         install+=(--include=dev)
-        must_prune=$(ask dev)
+        must_prune=$has_dev_packages
     else
         install+=(--omit=dev)
     fi
@@ -53,7 +52,7 @@ warn_of_missing_lock() {
 
 needs_dev_packages() {
     local script
-    [[ $(ask dev) == yes ]] || return 1
+    [[ -n $has_dev_packages ]] || return 1
     for script in build heroku-prebuild heroku-postbuild preinstall install postinstall prepare prepublish; do
         ! has_script "$script" || return 0
     done
@@ -89,9 +88,8 @@ explain_npm_failure() {
 remember_modules() {
     rm -f "$cache_dir/key" "$cache_dir/node_modules.tar"
     if [[ -n $1 ]]; then
-        if [[ -d node_modules ]]; then
-            tar -cf "$cache_dir/node_modules.tar" node_modules
-        fi
+        # An app without packages has no node_modules: that is an empty archive.
+        find . -maxdepth 1 -name node_modules | tar -cf "$cache_dir/node_modules.tar" --files-from -
         printf '%s' "$1" > "$cache_dir/key"
     fi
     rm -rf "$cache_dir/npm/_logs" "$cache_dir/npm/_update-notifier-last-checked"
@@ -101,11 +99,6 @@ remember_modules() {
         detail "Dropping the download cache: $used_mb MB, more than $npm_cache_max_mb MB"
         rm -rf "$cache_dir/npm"
     fi
-}
-
-restore_modules() {
-    # An app without packages has none to restore.
-    [[ ! -f $cache_dir/node_modules.tar ]] || tar -xf "$cache_dir/node_modules.tar"
 }
 
 prune_modules() {

@@ -1,11 +1,13 @@
 """What this buildpack wants to know of an app's package.json, and of the pinned versions.
 
-    package.py node BUILD_DIR        version of Node.js that the app gets
-    package.py wish BUILD_DIR        what the app asks for (engines.node), or nothing
-    package.py scripts BUILD_DIR     names of its scripts, one a line
-    package.py fingerprint BUILD_DIR digest over all that decides what npm installs,
-                                     or `moving REASON` when that is not known beforehand
-    package.py dev BUILD_DIR         `yes` when it has packages that only a build needs
+    package.py version BUILD_DIR     the Node.js that the app gets, as a version
+    package.py facts BUILD_DIR       lines of a word and its value:
+        version 22.23.3              the same
+        wish 22.x                    what engines.node asks for, if it does
+        dev yes                      there are packages that only a build needs
+        same HEX                     digest over all that decides what npm installs, or
+        moving REASON                that is not known beforehand
+        script NAME                  one line for each script
 
 Faults of the app are told on stderr as the pusher shall read them; exit status 1.
 """
@@ -91,28 +93,31 @@ def fingerprint(package, build_dir):
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
     for path in (lock_of(build_dir), build_dir / ".npmrc"):
         digest.update(b"\0" + (path.read_bytes() if path and path.is_file() else b""))
-    return digest.hexdigest()
+    return f"same {digest.hexdigest()}"
 
 
 def is_local(target):
     return isinstance(target, str) and target.startswith(("file:", "link:", "./", "../", "/", "~/"))
 
 
-def dev(package):
-    return "yes" if package.get("devDependencies") else ""
+def facts(package, build_dir):
+    yield f"version {node(package)}"
+    if wish(package):
+        yield f"wish {wish(package)}"
+    if package.get("devDependencies"):
+        yield "dev yes"
+    yield fingerprint(package, build_dir)
+    for name in package.get("scripts", {}):
+        yield f"script {name}"
 
 
 def main():
     question, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     package = read(folder)
-    answers = {
-        "node": lambda: node(package),
-        "wish": lambda: wish(package),
-        "scripts": lambda: "\n".join(package.get("scripts", {})),
-        "fingerprint": lambda: fingerprint(package, folder),
-        "dev": lambda: dev(package),
-    }
-    print(answers[question]())
+    if question == "version":
+        print(node(package))
+    else:
+        print(*facts(package, folder), sep="\n")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ install_dependencies() {
     if [[ $state == same* ]]; then
         key=$(printf '%s\n' "$state" "$python_version" "${STACK:-}" "$(<"$buildpack/versions")" | sha256sum)
     fi
-    if [[ -n $key && -f $cache_dir/key && $(<"$cache_dir/key") == "$key" ]]; then
+    if [[ -n $key && -f $cache_dir/environment.tar && $(<"$cache_dir/key") == "$key" ]]; then
         step "Using the packages of the last build, since requirements.txt is the same"
         tar -xf "$cache_dir/environment.tar" -C "$build_dir/.heroku"
         return
