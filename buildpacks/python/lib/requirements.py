@@ -17,7 +17,7 @@ MOVING = [
     (re.compile(r"\S+\s*@\s*file:|file:"), "a folder"),
     (re.compile(r"[./]"), "a folder"),
     (re.compile(r"\S+\.(?:whl|zip|tar\.gz)\s*(?:;|$)"), "a file of the app"),
-    (re.compile(r"\S*\$\{"), "a config var"),
+    (re.compile(r".*\$\{"), "a config var"),
 ]
 
 
