@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn each_phase_has_its_deadline() {
-        let long = Duration::from_secs(3600);
+        let long = Duration::from_hours(1);
         let timers = |head, client_idle| Timers {
             head,
             client_idle,

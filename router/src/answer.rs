@@ -2,8 +2,8 @@
 
 use crate::activity::Turn;
 use crate::body::ResponseBody;
-use crate::error::Page;
 use crate::headers::VIA;
+use crate::page::Page;
 use http::{HeaderValue, Response, StatusCode, header};
 
 /// A page as a response.

@@ -43,7 +43,7 @@ pub fn pick(loads: impl Iterator<Item = Load>, now_ms: u64, random: u64) -> Pick
             Some((_, least)) if load.outstanding == least => {
                 // Each of n ties stays with chance 1/n: one pass, no list.
                 ties += 1;
-                if mix(random, ties) % ties == 0 {
+                if mix(random, ties).is_multiple_of(ties) {
                     best = Some((place, least));
                 }
             }

@@ -201,6 +201,9 @@ pub(crate) struct ResponseBody {
 enum Kind {
     Page(Option<Bytes>),
     Relay(Box<Relay>),
+    /// No bytes, and no word about their count, so that hyper leaves the Content-Length alone that
+    /// tells how long the answer to a GET would be (304).
+    Withheld,
 }
 
 #[derive(Debug)]
@@ -222,6 +225,14 @@ impl ResponseBody {
     pub(crate) fn page(bytes: impl Into<Bytes>, turn: Turn) -> Self {
         Self {
             kind: Kind::Page(Some(bytes.into())),
+            _turn: turn,
+        }
+    }
+
+    /// Nothing, where the fields speak of a body that is not sent.
+    pub(crate) fn withheld(turn: Turn) -> Self {
+        Self {
+            kind: Kind::Withheld,
             _turn: turn,
         }
     }
@@ -266,6 +277,7 @@ impl Body for ResponseBody {
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
             Kind::Relay(relay) => relay.poll_frame(cx),
+            Kind::Withheld => Poll::Ready(None),
         }
     }
 
@@ -273,6 +285,7 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Page(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Kind::Relay(relay) => relay.incoming.is_end_stream(),
+            Kind::Withheld => false,
         }
     }
 
@@ -282,6 +295,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Kind::Relay(relay) => relay.incoming.size_hint(),
+            Kind::Withheld => SizeHint::default(),
         }
     }
 }

@@ -6,18 +6,18 @@
 use crate::activity::Turn;
 use crate::body::{Flow, RequestBody, ResponseBody};
 use crate::client::{Conn, Door};
-use crate::error::{Failure, Page, Restriction};
+use crate::error::{Failure, Restriction};
 use crate::headers::{self, Arrival};
-use crate::ledger::{Ledger, Progress, Record};
+use crate::ledger::{Progress, Record};
+use crate::page::Page;
 use crate::route::{Route, Using};
 use crate::rules::{self, Judged};
 use crate::timers::{Timers, unix_us};
-use crate::tunnel::Tunnel;
 use crate::wire::Wire;
-use crate::{answer, platform};
+use crate::{answer, deliver, platform};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
@@ -70,35 +70,33 @@ pub(crate) async fn answer(conn: Rc<Conn>, request: Request<Incoming>) -> Respon
     if conn.door == Door::Loopback || shared.platform.has(&judged.host) {
         return platform::answer(visit, turn).await;
     }
-    match shared.table.lookup(&judged.host) {
-        Some(route) => app(visit, route, turn).await,
-        None => {
-            let page = answer::page(&Page::no_such_app(&judged.host), turn);
-            answer::closing_if(has_body, page)
-        }
-    }
+    let Some(route) = shared.table.lookup(&judged.host) else {
+        let page = answer::page(&Page::no_such_app(&judged.host), turn);
+        return answer::closing_if(has_body, page);
+    };
+    app(visit, route, turn).await
 }
 
 /// Answers a request of an app, whatever happens to it.
 async fn app(mut visit: Visit<'_>, route: Arc<Route>, turn: Turn) -> Response<ResponseBody> {
     let mut record = visit.record(&route);
     match ask(&mut visit, &route, &mut record).await {
-        Ok(answered) => pass_on(visit, answered, record, turn),
+        Ok(answered) => deliver::pass_on(visit, answered, record, turn),
         Err(failure) => {
             record.close(Err(failure));
             let app = route.shape().app_name.to_string();
             let id = record.request_id.to_str().unwrap_or_default();
-            let page = answer::page(&failure.page(&app, id), turn);
+            let page = answer::page(&Page::of_failure(failure, &app, id), turn);
             answer::closing_if(!visit.flow.was_sent() && visit.has_body, page)
         }
     }
 }
 
 /// A dyno's answer, judged, with what it came over.
-struct Answered {
-    response: Response<Incoming>,
-    wire: Wire,
-    using: Using,
+pub(crate) struct Answered {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) wire: Wire,
+    pub(crate) using: Using,
 }
 
 /// Finds a dyno, connects, sends, and waits for the response's head; tries again where that is safe.
@@ -213,6 +211,13 @@ impl Visit<'_> {
         *request.method_mut() = self.parts.method.clone();
         *request.uri_mut() = origin_form(&self.parts.uri);
         *request.headers_mut() = headers::to_dyno(&self.parts.headers, &arrival);
+        if self.has_body && !request.headers().contains_key(header::CONTENT_LENGTH) {
+            // Said aloud, since hyper takes a GET without a length for one without a body.
+            let chunked = HeaderValue::from_static("chunked");
+            request
+                .headers_mut()
+                .insert(header::TRANSFER_ENCODING, chunked);
+        }
         request
     }
 
@@ -258,102 +263,6 @@ impl Visit<'_> {
         let is_safe = !self.has_body || rules::is_idempotent(&self.parts.method);
         wire.is_reused && !wire.has_heard() && is_safe && self.flow.is_untouched()
     }
-}
-
-/// The response's head goes to the client; its body follows, or a tunnel begins.
-fn pass_on(
-    visit: Visit<'_>,
-    answered: Answered,
-    mut record: Record,
-    turn: Turn,
-) -> Response<ResponseBody> {
-    let Answered {
-        response,
-        wire,
-        using,
-    } = answered;
-    record.state.status = Some(response.status());
-    let ledger = Ledger {
-        flow: Rc::clone(&visit.flow),
-        is_persistent: is_persistent(&response),
-        record: Some(record),
-        wire: Some(wire),
-        using: Some(using),
-    };
-    let idle = Some(visit.conn.worker.shared.timers.idle);
-    relay(visit, response, ledger, Delivery { idle, turn })
-}
-
-/// How an answer is carried.
-pub(crate) struct Delivery {
-    /// How long it may be silent.
-    pub(crate) idle: Option<std::time::Duration>,
-    /// The request's turn on the client's connection.
-    pub(crate) turn: Turn,
-}
-
-/// Makes the client's response of a dyno's or role's.
-pub(crate) fn relay(
-    visit: Visit<'_>,
-    mut response: Response<Incoming>,
-    ledger: Ledger,
-    delivery: Delivery,
-) -> Response<ResponseBody> {
-    let dyno_upgrade = hyper::upgrade::on(&mut response);
-    let (head, incoming) = response.into_parts();
-    let mut fields = head.headers;
-    let protocol = fields.get(header::UPGRADE).cloned();
-    headers::to_client(&mut fields, has_no_length(head.status));
-    let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    let Delivery { idle, turn } = delivery;
-    let body = match (switches, visit.upgrade) {
-        (true, Some(client)) => {
-            if let Some(wire) = &ledger.wire {
-                wire.switch();
-            }
-            fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            if let Some(protocol) = protocol {
-                fields.insert(header::UPGRADE, protocol);
-            }
-            visit.conn.tunnel.replace(Some(Tunnel {
-                client,
-                dyno: dyno_upgrade,
-                ledger,
-                idle,
-            }));
-            ResponseBody::page("", turn)
-        }
-        _ => {
-            if !visit.flow.was_sent() {
-                // What is left of its body must not become the next request (190).
-                fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            ResponseBody::relay(incoming, ledger, idle, turn)
-        }
-    };
-    let mut answer = Response::new(body);
-    *answer.status_mut() = head.status;
-    *answer.headers_mut() = fields;
-    if let Some(reason) = head.extensions.get::<ReasonPhrase>() {
-        answer.extensions_mut().insert(reason.clone());
-    }
-    answer
-}
-
-/// Whether a dyno's connection lives on after this response.
-fn is_persistent(response: &Response<Incoming>) -> bool {
-    let mut tokens = response
-        .headers()
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| rules::tokens(value.as_bytes()));
-    response.version() == Version::HTTP_11
-        && !tokens.any(|token| token.eq_ignore_ascii_case(b"close"))
-}
-
-/// Statuses that never say a length.
-fn has_no_length(status: StatusCode) -> bool {
-    status == StatusCode::NO_CONTENT || status.is_informational()
 }
 
 fn line(parts: &Parts, has_body: bool) -> rules::Line<'_> {

@@ -6,6 +6,7 @@
 //! on both sides for now. It knows hosts and endpoints, never releases.
 
 mod client;
+mod deliver;
 mod exchange;
 mod listen;
 mod platform;
@@ -24,6 +25,7 @@ mod answer;
 mod body;
 pub mod error;
 mod ledger;
+mod page;
 mod pool;
 mod wire;
 

@@ -5,7 +5,8 @@
 
 use crate::activity::Turn;
 use crate::body::ResponseBody;
-use crate::exchange::{self, Delivery, Visit};
+use crate::deliver::{self, Delivery};
+use crate::exchange::Visit;
 use crate::ledger::Ledger;
 use crate::rules;
 use crate::wire::Wire;
@@ -36,7 +37,7 @@ pub(crate) async fn answer(visit: Visit<'_>, turn: Turn) -> Response<ResponseBod
                 using: None,
                 is_persistent: false,
             };
-            exchange::relay(visit, response, ledger, Delivery { idle: None, turn })
+            deliver::relay(visit, response, ledger, Delivery { idle: None, turn })
         }
         Err(failure) => {
             tracing::warn!(role, ?failure, "a role of the platform gave no answer");
@@ -87,7 +88,8 @@ async fn ask(visit: &Visit<'_>, socket: &Path) -> Result<(Response<Incoming>, Wi
 fn is_git(path: &str) -> bool {
     path.strip_prefix('/')
         .and_then(|path| path.split_once('/'))
-        .is_some_and(|(name, _)| name.len() > ".git".len() && name.ends_with(".git"))
+        .and_then(|(repository, _)| repository.strip_suffix(".git"))
+        .is_some_and(|app| !app.is_empty())
 }
 
 #[cfg(test)]

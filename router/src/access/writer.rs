@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A journal without lines for so long is closed; the next line opens it again.
-const KEEP_OPEN: Duration = Duration::from_secs(60);
+const KEEP_OPEN: Duration = Duration::from_mins(1);
 /// Journals that are open at a time: two descriptors each.
 const OPEN_MAX: usize = 256;
 
