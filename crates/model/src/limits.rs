@@ -93,6 +93,17 @@ pub const NURSERY_CONNECTIONS_MAX: usize = 256;
 pub const NURSERY_ANSWER_TIMEOUT_S: i64 = 60;
 /// Milliseconds a sandbox may take from its spec to its first instruction. Ours.
 pub const SANDBOX_START_TIMEOUT_MS: u64 = 10_000;
+/// Count of dyno networks that wait ready. Ours: a deploy of a common formation finds all it needs.
+pub const DYNO_NETWORKS_READY: usize = 8;
+/// Count of build networks that wait ready. Ours: as many builds as start within a blink.
+pub const BUILD_NETWORKS_READY: usize = 2;
+/// Count of networks for builds and jobs at a time: [`JOBS_MAX`].
+pub const BUILD_NETWORKS_MAX: u16 = 256;
+/// Count of networks that one helper makes. Ours: bounds what a start waits for when its own is
+/// under way, 14 ms each.
+pub const NETWORKS_PER_HELPER_MAX: usize = 4;
+/// Milliseconds in which a helper must have made the next network. Measured: 14, 130 when busy.
+pub const NETWORK_TIMEOUT_MS: u16 = 10_000;
 /// Bytes of one file of a journal. Ours: a reader takes one into memory at a time.
 pub const JOURNAL_SEGMENT_MAX_BYTES: u64 = 1024 * 1024;
 /// Count of files that one producer keeps per app, more if they hold fewer than

@@ -34,7 +34,7 @@ use model::instance;
 use model::network::Range;
 
 pub use pool::Pool;
-pub use seat::{BUILDS_MAX, Seat};
+pub use seat::Seat;
 
 use link::Links;
 use resolver::Resolver;

@@ -11,26 +11,19 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use model::limits;
 use model::network::{ISOLATED_PORT, SLOTS_MAX};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::namespace::Maker;
-use super::seat::{BUILDS_MAX, Seat};
+use super::seat::Seat;
 use super::{Host, NetworkError, kernel};
 use crate::sys::{helper, socket};
-
-/// Count of dyno namespaces that wait ready. Ours: a deploy of a common formation finds all it
-/// needs; each costs the kernel some 100 KB.
-const READY_DYNOS: usize = 8;
-/// Count of build namespaces that wait ready. Ours: as many builds as start within a blink.
-const READY_BUILDS: usize = 2;
-/// Count of namespaces that one helper makes: bounds what a taker waits for when its own is under
-/// way.
-const BATCH_MAX: usize = 4;
 
 /// The ready namespaces of one host, and the helper that makes more of them.
 #[derive(Debug, Default)]
@@ -64,7 +57,7 @@ impl Pool {
         }
         let mut missing = next_seats(is_taken);
         missing.retain(|seat| !self.ready.contains_key(seat));
-        missing.truncate(BATCH_MAX);
+        missing.truncate(limits::NETWORKS_PER_HELPER_MAX);
         if !missing.is_empty() {
             self.helper = Some(Helper::start(host, missing)?);
         }
@@ -79,7 +72,11 @@ impl Pool {
     /// Takes what the helper has made so far, without waiting. An error is what went wrong with one
     /// seat since the last call; the pool stays usable.
     pub fn collect(&mut self) -> Result<(), NetworkError> {
-        while self.helper.as_ref().is_some_and(Helper::has_news) {
+        while self
+            .helper
+            .as_ref()
+            .is_some_and(|helper| helper.has_news(PollTimeout::ZERO))
+        {
             self.receive();
         }
         self.failure.take().map_or(Ok(()), Err)
@@ -140,9 +137,13 @@ fn next_seats(is_taken: impl Fn(Seat) -> bool) -> Vec<Seat> {
         slot,
         port: ISOLATED_PORT,
     });
-    let builds = (0..BUILDS_MAX).map(|number| Seat::Build { number });
-    let dynos = dynos.filter(|seat| !is_taken(*seat)).take(READY_DYNOS);
-    let builds = builds.filter(|seat| !is_taken(*seat)).take(READY_BUILDS);
+    let builds = (0..limits::BUILD_NETWORKS_MAX).map(|number| Seat::Build { number });
+    let dynos = dynos
+        .filter(|seat| !is_taken(*seat))
+        .take(limits::DYNO_NETWORKS_READY);
+    let builds = builds
+        .filter(|seat| !is_taken(*seat))
+        .take(limits::BUILD_NETWORKS_READY);
     dynos.chain(builds).collect()
 }
 
@@ -189,12 +190,20 @@ impl Helper {
         self.pending.iter().any(|other| other.is_same_place(seat))
     }
 
-    fn has_news(&self) -> bool {
+    fn has_news(&self, within: PollTimeout) -> bool {
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        loop {
+            match poll(&mut fds, within) {
+                Err(nix::Error::EINTR) => {}
+                outcome => return outcome.is_ok_and(|count| count > 0),
+            }
+        }
     }
 
     fn receive(&mut self) -> Result<(Seat, OwnedFd), NetworkError> {
+        if !self.has_news(limits::NETWORK_TIMEOUT_MS.into()) {
+            return Err(self.give_up());
+        }
         let packet = socket::receive(self.socket.as_fd());
         let packet = packet.map_err(kernel("hear from the helper"));
         let made = packet.and_then(|packet| {
@@ -209,6 +218,19 @@ impl Helper {
             (Some(error), _) => Err(NetworkError::Helper(error)),
             (None, None) => Err(died()),
         }
+    }
+
+    /// The kernel or iptables-restore is stuck; whatever was made vanishes with the helper.
+    fn give_up(&mut self) -> NetworkError {
+        self.pending.clear();
+        let told = match kill(self.pid, Signal::SIGKILL) {
+            Ok(()) | Err(nix::Error::ESRCH) => "it was killed",
+            Err(error) => error.desc(),
+        };
+        let most_ms = limits::NETWORK_TIMEOUT_MS;
+        NetworkError::Helper(format!(
+            "its helper process took more than {most_ms} ms: {told}"
+        ))
     }
 
     /// Waits for the end of a helper that has said its last word. Somebody else may have reaped it.

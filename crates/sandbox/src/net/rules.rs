@@ -8,10 +8,11 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use model::instance;
+use model::limits::BUILD_NETWORKS_MAX;
 use model::network::{Range, SLOTS_MAX};
 
 use super::link::hardware_address;
-use super::seat::{BUILDS_MAX, Seat};
+use super::seat::Seat;
 
 /// What the host's rules depend on.
 #[derive(Clone, Debug)]
@@ -91,13 +92,13 @@ fn resolver_rule(resolvers: &[Ipv4Addr]) -> String {
 /// The table that holds every port of our bridges to its own address and hardware address, in IP
 /// and in ARP, and lets nothing else through (no IPv6).
 ///
-/// It names all seats at once, because names and addresses follow from the seat: 9,216 elements
+/// It names all seats at once, because names and addresses follow from the seat: 8,448 elements
 /// load in 0.1 s when the node starts, and a start costs no rule at all. The check stands before
 /// the bridge learns the sender, so nobody can draw a neighbour's frames to himself.
 pub(crate) fn bridge_table(name: &instance::Name, range: Range) -> String {
     let mut elements = String::new();
     let dynos = (0..SLOTS_MAX).map(|slot| Seat::Dyno { slot, port: 0 });
-    let builds = (0..BUILDS_MAX).map(|number| Seat::Build { number });
+    let builds = (0..BUILD_NETWORKS_MAX).map(|number| Seat::Build { number });
     for seat in dynos.chain(builds) {
         let address = seat.address(range);
         let mac = hardware_address(address)
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn the_bridge_table_names_every_seat() {
         let text = bridge_table(&name(), range());
-        let seats = usize::from(SLOTS_MAX) + usize::from(BUILDS_MAX);
+        let seats = usize::from(SLOTS_MAX) + usize::from(BUILD_NETWORKS_MAX);
         assert_eq!(text.matches("\"paas-").count(), seats + 2);
         assert!(text.contains("\"paas-d0000\" . 02:50:0a:c9:80:02 . 10.201.128.2,\n"));
         assert!(text.contains("\"paas-b000a\" . 02:50:0a:c9:c0:0c . 10.201.192.12,\n"));

@@ -3,11 +3,8 @@
 use std::net::Ipv4Addr;
 
 use model::instance;
+use model::limits::BUILD_NETWORKS_MAX;
 use model::network::{Range, SLOTS_MAX};
-
-/// Count of builds and jobs with a network at one time. Ours: a build may use 2.5 GB of memory, so
-/// no machine comes near it; each costs an element of the source check.
-pub const BUILDS_MAX: u16 = 1024;
 
 /// A place on a bridge. Name, address and hardware address follow from it.
 #[derive(
@@ -23,7 +20,7 @@ pub enum Seat {
     },
     /// A build or another job that lets nothing in.
     Build {
-        /// Below [`BUILDS_MAX`]; the lowest that no living job has.
+        /// Below [`BUILD_NETWORKS_MAX`]; the lowest that no living job has.
         number: u16,
     },
 }
@@ -33,7 +30,7 @@ impl Seat {
     pub fn is_valid(self) -> bool {
         match self {
             Self::Dyno { slot, .. } => slot < SLOTS_MAX,
-            Self::Build { number } => number < BUILDS_MAX,
+            Self::Build { number } => number < BUILD_NETWORKS_MAX,
         }
     }
 
