@@ -1,0 +1,273 @@
+//! A commit -> a sealed slug. Each step is a job, or several; what they say goes to the pusher.
+
+pub(crate) mod workshop;
+
+mod source;
+
+mod compile;
+mod fetch;
+mod layers;
+
+mod processes;
+mod release_yaml;
+
+mod pack;
+
+pub(crate) mod cache;
+
+use crate::jobs::{Ended, Running};
+use crate::output::{LastWords, Voice, phrases, text};
+use crate::plan::{self, PlanError};
+use model::digest::Digest;
+use model::procfile::ProcfileError;
+use model::slug::Manifest;
+use sandbox::{Secrets, Spec};
+use std::error::Error as StdError;
+use std::fs;
+use std::time::Instant;
+use workshop::Workshop;
+
+/// What a build made.
+#[derive(Clone, Debug)]
+pub(crate) struct Built {
+    /// The slug.
+    pub manifest: Manifest,
+    /// Its id.
+    pub slug: Digest,
+    /// The slug, milliseconds.
+    pub pack_ms: u64,
+}
+
+/// Why there is no slug.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    /// The commit's tree, or what became of it, cannot be used.
+    #[error("{0}")]
+    Tree(String),
+    /// The list of buildpacks cannot be used.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// No built-in buildpack knows the app.
+    #[error("no buildpack detects this app")]
+    NoBuildpack {
+        /// `Dockerfile` or `heroku.yml`, if the app has one.
+        image_file: Option<String>,
+        /// The names that were asked.
+        asked: Vec<String>,
+    },
+    /// A listed buildpack does not know the app, or cannot be had.
+    #[error("{reference}: {why}")]
+    Buildpack {
+        /// Which.
+        reference: String,
+        /// What it says, or why it is not there.
+        why: String,
+    },
+    /// `bin/compile` failed.
+    #[error("failed to compile {app} app")]
+    Compile {
+        /// What its `bin/detect` calls the app.
+        app: String,
+        /// Why, as far as it said so.
+        cause: String,
+    },
+    /// Another script of a buildpack failed.
+    #[error("{script} of a buildpack failed")]
+    Script {
+        /// `bin/release`.
+        script: &'static str,
+        /// Why.
+        cause: Vec<String>,
+    },
+    /// The Procfile cannot be used.
+    #[error(transparent)]
+    Procfile(#[from] ProcfileError),
+    /// The slug is larger than a slug may be.
+    #[error("slug of {size_bytes} bytes")]
+    TooLarge {
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// The platform failed, not the app.
+    #[error("the platform could not build")]
+    Platform(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+/// A failure of ours.
+fn platform(error: impl Into<Box<dyn StdError + Send + Sync>>) -> BuildError {
+    BuildError::Platform(error.into())
+}
+
+/// Builds.
+pub(crate) async fn build(workshop: &mut Workshop, voice: &Voice) -> Result<Built, BuildError> {
+    voice.say_all(phrases::opening(&workshop.order.stack)).await;
+    let tree = source::checkout(workshop).await?;
+
+    let built_in = installed(workshop).map_err(platform)?;
+    let listed = &workshop.order.buildpacks;
+    let plan = plan::plan(listed, tree.buildpacks.as_deref(), &built_in)?;
+    let compiled = compile::compile(workshop, plan, &tree, voice).await?;
+
+    let process_types = processes::discover(workshop, &compiled, voice).await?;
+
+    let started = Instant::now();
+    voice.say_all(phrases::compressing()).await;
+    let app = pack::seal(workshop, "src", "app", tree.time_s).await?;
+    voice.say(phrases::compressed(app.size_bytes)).await;
+    let manifest = Manifest {
+        stack: workshop.order.stack.clone(),
+        app,
+        layers: compiled.layers,
+        process_types,
+        commit: Some(workshop.commit.clone()),
+        description: Some(compiled.app),
+    };
+    let blobs = workshop.site.blobs.clone();
+    let sealing = tokio::task::spawn_blocking(move || {
+        let slug = artifact::slug::seal(&blobs, &manifest)?;
+        Ok::<_, artifact::slug::Error>((slug, manifest))
+    });
+    let (slug, manifest) = sealing.await.map_err(platform)?.map_err(platform)?;
+    Ok(Built {
+        manifest,
+        slug,
+        pack_ms: ms_since(started),
+    })
+}
+
+/// The names of the built-in buildpacks.
+fn installed(workshop: &Workshop) -> std::io::Result<Vec<String>> {
+    let dir = workshop.site.config.program_dir.join("buildpacks");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.path().join("bin/detect").exists() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Runs a step whose output, both streams of it, is the pusher's.
+async fn run(
+    workshop: &Workshop,
+    spec: Spec,
+    secrets: Secrets,
+    voice: &Voice,
+) -> Result<(Ended, LastWords), BuildError> {
+    let (output, out) = crate::jobs::output_pipe().map_err(platform)?;
+    let err = out.try_clone().map_err(platform)?;
+    let null = fs::File::open("/dev/null").map_err(platform)?;
+    let jobs = &workshop.site.jobs;
+    let running: Running = jobs
+        .start(spec, secrets, vec![null.into(), out, err])
+        .await
+        .map_err(platform)?;
+    let (last, ended) = tokio::join!(voice.relay(output), running.ended());
+    Ok((ended.map_err(platform)?, last.map_err(platform)?))
+}
+
+fn ms_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl BuildError {
+    /// What the pusher reads: what was refused, and the cause in one or more lines.
+    pub(crate) fn told(&self) -> (String, Vec<String>) {
+        match self {
+            Self::Tree(why) => ("this commit cannot be built".to_owned(), lines(why)),
+            Self::Plan(error) => (
+                "its buildpacks are not known".to_owned(),
+                vec![error.to_string()],
+            ),
+            Self::NoBuildpack { image_file, asked } => (
+                "no default language could be detected for this app".to_owned(),
+                no_buildpack(image_file.as_deref(), asked),
+            ),
+            Self::Buildpack { reference, why } => {
+                let mut all = vec![format!("buildpack {reference}:")];
+                all.extend(lines(why));
+                ("app not compatible with buildpack".to_owned(), all)
+            }
+            Self::Compile { app, cause } => (format!("failed to compile {app} app"), lines(cause)),
+            Self::Script { script, cause } => {
+                (format!("{script} of its buildpack failed"), cause.clone())
+            }
+            Self::Procfile(error) => (
+                "its Procfile cannot be used".to_owned(),
+                vec![error.to_string()],
+            ),
+            Self::TooLarge { size_bytes } => {
+                let size = text::size(*size_bytes);
+                let cause = vec![
+                    format!("Compiled slug size: {size} is too large (max is 500M)."),
+                    "Leave large files out of it with a .slugignore file.".to_owned(),
+                ];
+                ("compiled slug is too large".to_owned(), cause)
+            }
+            Self::Platform(_) => (
+                "the platform failed, not the app".to_owned(),
+                vec![
+                    "The builder's log says why (on the server: paas doctor).".to_owned(),
+                    "Push again; nothing of this push is left.".to_owned(),
+                ],
+            ),
+        }
+    }
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| text::harmless(line.as_bytes()))
+        .take(20)
+        .collect()
+}
+
+fn no_buildpack(image_file: Option<&str>, asked: &[String]) -> Vec<String> {
+    if let Some(file) = image_file {
+        return vec![
+            format!("The app has a {file}; images come with a later version of paas."),
+            "Until then a Procfile beside it makes it a plain app.".to_owned(),
+        ];
+    }
+    vec![
+        format!("Asked were the buildpacks {}.", asked.join(", ")),
+        "Their marks: package.json, requirements.txt, static.json or index.html, Procfile,"
+            .to_owned(),
+        "each in the root folder. Or name one: paas buildpacks:set URL".to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told() {
+        let check = |error: BuildError, what: &str, cause: &[&str]| {
+            assert_eq!(error.told().0, what);
+            assert_eq!(error.told().1, cause);
+        };
+        check(
+            BuildError::TooLarge {
+                size_bytes: 500_100_000,
+            },
+            "compiled slug is too large",
+            &[
+                "Compiled slug size: 500.1M is too large (max is 500M).",
+                "Leave large files out of it with a .slugignore file.",
+            ],
+        );
+        check(
+            BuildError::Procfile(ProcfileError::NoValidLine),
+            "its Procfile cannot be used",
+            &["the Procfile has no valid line; a line has the form `web: command`"],
+        );
+        check(
+            BuildError::Tree("vendor/x is a submodule\u{7}".to_owned()),
+            "this commit cannot be built",
+            &["vendor/x is a submodule\u{fffd}"],
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! What the `paas` program does inside jobs: `paas jail COMMAND`. Not for people.
+//!
+//! Every decoding of strangers' bytes happens here, in a child of the nursery that sees its source
+//! read-only and nothing else that it could write to but its destination. The commands are an
+//! interface between the roles and this file, and stay as they are; dynod uses `unpack`, too.
+//! Each exits with 0, or with 1 and one line of why on standard error.
+//!
+//! | command | reads | writes |
+//! |---|---|---|
+//! | `checkout COMMIT` | `/repo/objects` | a build's folders in `/dest`, the tree in `src`; a JSON report to standard output |
+//! | `pack PREFIX TIME_S` | `/src` | tar + zstd to standard output, `<PREFIX>/…` in it |
+//! | `unpack` | tar + zstd from standard input | `/dest`; `{"entries":N,"size_bytes":N}` to standard output |
+//! | `copy MAX_BYTES` | `/src`; `/changes` | `/src` into `/dest`, unless `/changes` is empty; a JSON report |
+//! | `empty` | | removes all that is in `/dest` |
+//! | `detect N…` | buildpacks `/tmp/buildpacks/N` | a JSON report of what each `bin/detect` says, up to the first yes |
+//! | `outcome N` | `/tmp/build`, buildpack N | a JSON report: Procfile and `bin/release` |
+//! | `proc-receive` | git's hook protocol | see [`crate::hook`] |
+
+pub mod buildpacks;
+pub mod checkout;
+pub mod copy;
+pub mod names;
+pub mod slugignore;
+
+use std::error::Error as StdError;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Where a job finds the repository.
+pub const REPO: &str = "/repo";
+/// Where a job finds what it reads.
+pub const SRC: &str = "/src";
+/// Where a job writes.
+pub const DEST: &str = "/dest";
+/// Where `copy` finds what a build changed.
+pub const CHANGES: &str = "/changes";
+/// Where a job finds this program.
+pub const PROGRAM: &str = "/paas";
+
+/// Runs one command; `args` are those after `jail`.
+pub fn run(args: &[String]) -> ExitCode {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args.as_slice() {
+        ["checkout", commit] => {
+            let objects = Path::new(REPO).join("objects");
+            checkout::prepare(&objects, commit, Path::new(DEST))
+                .map_err(Into::into)
+                .and_then(|report| say(&report))
+        }
+        ["pack", prefix, time_s] => pack(prefix, time_s),
+        ["unpack"] => unpack(),
+        ["copy", max_bytes] => parse(max_bytes).and_then(|max_bytes| {
+            let (src, changes) = (Path::new(SRC), Path::new(CHANGES));
+            let report = copy::copy(src, changes, Path::new(DEST), max_bytes)?;
+            say(&report)
+        }),
+        ["empty"] => copy::empty(Path::new(DEST)).map_err(Into::into),
+        ["detect", numbers @ ..] => {
+            let numbers: Result<Vec<u64>, _> = numbers.iter().map(|n| parse(n)).collect();
+            numbers.and_then(|numbers| say(&buildpacks::detect(&numbers)?))
+        }
+        ["outcome", number] => parse(number).and_then(|n| say(&buildpacks::outcome(n)?)),
+        ["proc-receive", ..] => return crate::hook::run(),
+        _ => Err("run a command of `paas jail`: there is no such command".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+/// What `unpack` reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Unpacked {
+    /// Count of entries.
+    pub entries: u64,
+    /// Bytes of all files; what `artifact::Shelf::finish` wants to know.
+    pub size_bytes: u64,
+}
+
+type Outcome = Result<(), Box<dyn StdError>>;
+
+fn pack(prefix: &str, time_s: &str) -> Outcome {
+    let time_s = parse(time_s)?;
+    // A copy of the descriptor: `Stdout` would look for line ends in it.
+    let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    artifact::pack(Path::new(SRC), prefix, time_s, out)?;
+    Ok(())
+}
+
+fn unpack() -> Outcome {
+    let limits = artifact::unpack::Limits::default();
+    let packed = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let unpacked = artifact::unpack(packed, Path::new(DEST), limits)?;
+    say(&Unpacked {
+        entries: unpacked.entries,
+        size_bytes: unpacked.size_bytes,
+    })
+}
+
+fn parse(number: &str) -> Result<u64, Box<dyn StdError>> {
+    Ok(number.parse()?)
+}
+
+/// Writes a report as one line of JSON.
+fn say(report: &impl serde::Serialize) -> Outcome {
+    let mut line = serde_json::to_vec(report)?;
+    line.push(b'\n');
+    io::stdout().lock().write_all(&line)?;
+    Ok(())
+}
+
+/// Says the whole chain of an error in one line, for the builder to pass on.
+pub(crate) fn fail(error: &dyn StdError) -> ExitCode {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line = format!("{line}: {cause}");
+        source = cause.source();
+    }
+    line.push('\n');
+    // Nobody is left to hear that this failed.
+    io::stderr().lock().write_all(line.as_bytes()).ok();
+    ExitCode::FAILURE
+}

@@ -1,0 +1,273 @@
+//! A commit -> a plain tree without `.git`, whatever the commit says.
+//!
+//! The tree comes into the volume's `src`; the other folders that a build needs in its volume are
+//! made beside it, so that they belong to the user of builds.
+//!
+//! Runs in a job that sees the repository's objects read-only and one writable folder. Folders are
+//! made by us, files are created and never opened, so nothing is written through a link: a name
+//! that comes twice fails. Reads the object store alone: no configuration, no refs.
+
+use super::names::{self, Hostile};
+use super::slugignore::{self, Ignored};
+use crate::plan::BUILDPACKS_MAX;
+use git2::{ObjectType, Odb, Oid, Repository, Tree};
+use model::limits::{PACKED_DEPTH_MAX, UNPACKED_MAX_BYTES, UNPACKED_MAX_ENTRIES};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Names in the root that the report holds; a plan looks for a handful of them.
+const ROOT_NAMES_MAX: usize = 500;
+
+/// What was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The committer's time, Unix seconds; what is earlier than 1970 is 0.
+    pub time_s: u64,
+    /// Files and links.
+    pub entries: u64,
+    /// Bytes of all files.
+    pub size_bytes: u64,
+    /// What lies in the root, as far as it is text and there is room.
+    pub root_names: Vec<String>,
+    /// The file `.buildpacks`, if it is there and text; its beginning.
+    pub buildpacks: Option<String>,
+}
+
+/// Why a commit cannot be checked out.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckoutError {
+    /// The object store has no such commit, or is damaged.
+    #[error("read the commit")]
+    Objects(#[from] git2::Error),
+    /// Something in the tree may not become a file.
+    #[error("{path} {fault}")]
+    Hostile {
+        /// Where, from the root, with odd bytes replaced.
+        path: String,
+        /// What is wrong.
+        fault: Hostile,
+    },
+    /// The tree is larger than a build's disk, or holds too many files.
+    #[error("the commit has more than {0}")]
+    TooLarge(&'static str),
+    /// The disk refused.
+    #[error("write {path}")]
+    Write {
+        /// Where, from the root.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Makes the folders of a build's volume and checks the commit out into the first of them.
+pub fn prepare(objects: &Path, commit: &str, volume: &Path) -> Result<Report, CheckoutError> {
+    let kinds = ["bp", "from", "layer"];
+    let numbered = (0..BUILDPACKS_MAX).flat_map(|n| kinds.map(|kind| format!("{kind}-{n}")));
+    for name in ["src", "cache"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(numbered)
+    {
+        let path = volume.join(&name);
+        let make = || {
+            fs::create_dir(&path)?;
+            fs::set_permissions(&path, Permissions::from_mode(0o755))
+        };
+        make().map_err(|source| CheckoutError::Write { path: name, source })?;
+    }
+    checkout(objects, commit, &volume.join("src"))
+}
+
+/// Writes the tree of a commit (40 hex digits) into a folder that is empty.
+pub fn checkout(objects: &Path, commit: &str, dest: &Path) -> Result<Report, CheckoutError> {
+    let odb = Odb::new()?;
+    let objects = objects.to_str().unwrap_or("/");
+    odb.add_disk_alternate(objects)?;
+    let repository = Repository::from_odb(odb)?;
+    let commit = repository.find_commit(Oid::from_str(commit)?)?;
+    let tree = commit.tree()?;
+    let time_s = u64::try_from(commit.time().seconds()).unwrap_or(0);
+    let mut writer = Writer {
+        repository: &repository,
+        ignored: Ignored::parse(&root_file(&repository, &tree, ".slugignore")?.unwrap_or_default()),
+        time: SystemTime::UNIX_EPOCH + Duration::from_secs(time_s),
+        report: Report {
+            time_s,
+            root_names: root_names(&tree),
+            buildpacks: root_file(&repository, &tree, ".buildpacks")?
+                .and_then(|bytes| String::from_utf8(bytes).ok()),
+            ..Report::default()
+        },
+    };
+    writer.folder(&tree, &mut Place::root(dest))?;
+    Ok(writer.report)
+}
+
+/// The beginning of a file in the root.
+fn root_file(
+    repository: &Repository,
+    root: &Tree<'_>,
+    name: &str,
+) -> Result<Option<Vec<u8>>, git2::Error> {
+    let entry = root
+        .get_name(name)
+        .filter(|entry| entry.kind() == Some(ObjectType::Blob));
+    let Some(entry) = entry else {
+        return Ok(None);
+    };
+    let blob = repository.find_blob(entry.id())?;
+    let bytes = blob.content();
+    Ok(Some(
+        bytes.get(..slugignore::MAX_BYTES).unwrap_or(bytes).to_vec(),
+    ))
+}
+
+fn root_names(root: &Tree<'_>) -> Vec<String> {
+    root.iter()
+        .filter_map(|entry| entry.name().map(str::to_owned))
+        .take(ROOT_NAMES_MAX)
+        .collect()
+}
+
+/// Where the writer stands: the path in the tree, and the same on disk.
+struct Place {
+    in_tree: Vec<u8>,
+    on_disk: PathBuf,
+    depth: usize,
+}
+
+impl Place {
+    fn root(dest: &Path) -> Self {
+        Self {
+            in_tree: Vec::new(),
+            on_disk: dest.to_owned(),
+            depth: 0,
+        }
+    }
+
+    fn child(&self, name: &[u8]) -> Self {
+        let mut in_tree = self.in_tree.clone();
+        if !in_tree.is_empty() {
+            in_tree.push(b'/');
+        }
+        in_tree.extend_from_slice(name);
+        Self {
+            in_tree,
+            on_disk: self.on_disk.join(OsStr::from_bytes(name)),
+            depth: self.depth + 1,
+        }
+    }
+
+    fn shown(&self) -> String {
+        let text = String::from_utf8_lossy(&self.in_tree);
+        let plain = |c: char| if c.is_control() { '?' } else { c };
+        text.chars().map(plain).take(300).collect()
+    }
+
+    fn hostile(&self, fault: Hostile) -> CheckoutError {
+        CheckoutError::Hostile {
+            path: self.shown(),
+            fault,
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> CheckoutError {
+        CheckoutError::Write {
+            path: self.shown(),
+            source,
+        }
+    }
+}
+
+struct Writer<'a> {
+    repository: &'a Repository,
+    ignored: Ignored,
+    time: SystemTime,
+    report: Report,
+}
+
+impl Writer<'_> {
+    fn folder(&mut self, tree: &Tree<'_>, place: &mut Place) -> Result<(), CheckoutError> {
+        if place.depth > PACKED_DEPTH_MAX {
+            return Err(CheckoutError::TooLarge("256 folders inside each other"));
+        }
+        for entry in tree {
+            let name = entry.name_bytes();
+            let child = place.child(name);
+            names::check(name).map_err(|fault| child.hostile(fault))?;
+            let mode = entry.filemode_raw();
+            if self.ignored.matches(&child.in_tree, mode == 0o040_000) {
+                continue;
+            }
+            self.report.entries += 1;
+            if self.report.entries > UNPACKED_MAX_ENTRIES {
+                return Err(CheckoutError::TooLarge("500,000 files"));
+            }
+            self.entry(entry.id(), mode, child)?;
+        }
+        // After what is in it, since each new entry changes a folder's time.
+        File::open(&place.on_disk)
+            .and_then(|dir| dir.set_modified(self.time))
+            .map_err(|error| place.failed(error))
+    }
+
+    fn entry(&mut self, id: Oid, mode: i32, mut place: Place) -> Result<(), CheckoutError> {
+        match mode {
+            0o040_000 => {
+                let tree = self.repository.find_tree(id)?;
+                let created = DirBuilder::new().mode(0o755).create(&place.on_disk);
+                created.map_err(|error| place.failed(error))?;
+                set_mode(&place, 0o755)?;
+                self.folder(&tree, &mut place)
+            }
+            // 0664 is what git wrote before 2005 and still reads.
+            0o100_644 | 0o100_664 => self.file(id, 0o644, &place),
+            0o100_755 => self.file(id, 0o755, &place),
+            0o120_000 => {
+                let blob = self.repository.find_blob(id)?;
+                let target = blob.content();
+                names::check_link(target, place.depth - 1).map_err(|fault| place.hostile(fault))?;
+                symlink(OsStr::from_bytes(target), &place.on_disk)
+                    .map_err(|error| place.failed(error))
+            }
+            0o160_000 => Err(place.hostile(Hostile::Submodule)),
+            _ => Err(place.hostile(Hostile::Kind)),
+        }
+    }
+
+    fn file(&mut self, id: Oid, permissions: u32, at: &Place) -> Result<(), CheckoutError> {
+        let blob = self.repository.find_blob(id)?;
+        self.report.size_bytes += blob.content().len() as u64;
+        if self.report.size_bytes > UNPACKED_MAX_BYTES {
+            return Err(CheckoutError::TooLarge("4 GiB of files"));
+        }
+        let write = || {
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(permissions)
+                .open(&at.on_disk)?;
+            file.write_all(blob.content())?;
+            file.set_permissions(Permissions::from_mode(permissions))?;
+            file.set_modified(self.time)
+        };
+        write().map_err(|error| at.failed(error))
+    }
+}
+
+/// The mode, whatever the umask took from it.
+fn set_mode(place: &Place, mode: u32) -> Result<(), CheckoutError> {
+    fs::set_permissions(&place.on_disk, Permissions::from_mode(mode))
+        .map_err(|error| place.failed(error))
+}
+
+#[cfg(test)]
+#[path = "checkout_tests.rs"]
+mod tests;
