@@ -71,7 +71,8 @@ fn from_block(text: &str) -> Result<Types, YamlError> {
         .peekable();
     let mut types = Types::new();
     while let Some(line) = lines.next() {
-        if line.indent > 0 {
+        // What belongs to a key that is passed over; a list may stand as far left as its key.
+        if line.indent > 0 || line.text == "-" || line.text.starts_with("- ") {
             continue;
         }
         let Some((key, value)) = split(line.text) else {
