@@ -6,24 +6,24 @@ use http::StatusCode;
 
 /// A small page for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub(crate) struct Page {
     /// Its status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// `H12`, or empty when no app is concerned.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// One line.
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// One or two sentences.
-    pub text: &'static str,
+    pub(crate) text: &'static str,
     /// The command that the app's owner may type; may be empty. Plain text.
-    pub hint: String,
+    pub(crate) hint: String,
     /// For the owner's logs; may be empty. Plain text.
-    pub request_id: String,
+    pub(crate) request_id: String,
 }
 
 impl Page {
     /// The page for the person, when an answer can still be given.
-    pub fn of_failure(failure: Failure, app: &str, request_id: &str) -> Self {
+    pub(crate) fn of_failure(failure: Failure, app: &str, request_id: &str) -> Self {
         let facts = failure.facts();
         let (title, text) = prose(failure);
         let logs = format!("paas logs --app {app}");
@@ -45,7 +45,7 @@ impl Page {
     }
 
     /// The 404 of a host that no app has.
-    pub fn no_such_app(host: &str) -> Self {
+    pub(crate) fn no_such_app(host: &str) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
             code: "",
@@ -57,7 +57,7 @@ impl Page {
     }
 
     /// The page of a request that is refused before its app is known.
-    pub fn refused(status: StatusCode, reason: &'static str) -> Self {
+    pub(crate) fn refused(status: StatusCode, reason: &'static str) -> Self {
         let title = match status.as_u16() {
             405 => "Method not allowed",
             501 => "Not implemented",
@@ -74,7 +74,7 @@ impl Page {
     }
 
     /// Its bytes: one line a fact, so that it reads in a terminal as well.
-    pub fn html(&self) -> String {
+    pub(crate) fn html(&self) -> String {
         let mut hint = String::new();
         if !self.hint.is_empty() {
             hint = format!(

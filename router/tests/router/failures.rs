@@ -341,7 +341,7 @@ async fn a_client_that_does_not_read() {
         until(&mut stream, "\r\n\r\n").await;
         let start = b"HTTP/1.1 200 OK\r\n\r\n";
         stream.write_all(start).await.unwrap();
-        let block = [b'x'; 65_536];
+        let block = vec![b'x'; 65_536];
         while stream.write_all(&block).await.is_ok() {}
     })
     .await;

@@ -7,10 +7,19 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 
+/// It ends with the test.
+struct Role(tokio::task::JoinHandle<()>);
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A role that says its name and what it was asked.
-fn role(socket: &Path, name: &'static str) -> tokio::task::JoinHandle<()> {
+fn role(socket: &Path, name: &'static str) -> Role {
     let listener = UnixListener::bind(socket).unwrap();
-    tokio::spawn(async move {
+    Role(tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let head = until(&mut stream, "\r\n\r\n").await;
             let host = field(&head, "host").unwrap_or_default();
@@ -20,13 +29,13 @@ fn role(socket: &Path, name: &'static str) -> tokio::task::JoinHandle<()> {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
             stream.write_all((head + &body).as_bytes()).await.unwrap();
         }
-    })
+    }))
 }
 
 #[tokio::test]
 async fn hosts_and_paths() {
     let world = World::start(short());
-    let roles = [
+    let _roles = [
         role(&world.folder.join("api.sock"), "api"),
         role(&world.folder.join("git.sock"), "git"),
     ];
@@ -50,7 +59,6 @@ async fn hosts_and_paths() {
     let other = "GET / HTTP/1.1\r\nHost: wwwpaas.test\r\nConnection: close\r\n\r\n";
     assert_eq!(status(&world.ask(other).await), 404);
     assert!(world.finish().await.is_empty(), "no log lines");
-    roles.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 const APPS: &str = "GET /apps HTTP/1.1\r\nHost: api.paas.test\r\nConnection: close\r\n\r\n";
@@ -74,7 +82,7 @@ async fn a_role_that_restarts_is_waited_for() {
     let socket = world.folder.join("api.sock");
     // The first life dies with a request in hand.
     let listener = UnixListener::bind(&socket).unwrap();
-    let (answer, second) = tokio::join!(world.ask(APPS), async {
+    let (answer, _second) = tokio::join!(world.ask(APPS), async {
         let (mut stream, _) = soon(listener.accept()).await.unwrap();
         until(&mut stream, "\r\n\r\n").await;
         drop((stream, listener));
@@ -82,7 +90,6 @@ async fn a_role_that_restarts_is_waited_for() {
         role(&socket, "api")
     });
     assert_eq!(status(&answer), 200, "{answer}");
-    second.abort();
     world.finish().await;
 }
 

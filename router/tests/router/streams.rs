@@ -119,8 +119,8 @@ async fn a_large_request_waits_for_its_reader() {
 
 #[tokio::test]
 async fn bytes_go_on_as_they_come() {
-    let (said, heard) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let (tell, wait) = (Arc::clone(&said), Arc::clone(&heard));
+    let (said, passed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (tell, wait) = (Arc::clone(&said), Arc::clone(&passed));
     let dyno = Dyno::run(move |mut stream, _| {
         let (tell, wait) = (Arc::clone(&tell), Arc::clone(&wait));
         async move {
@@ -143,7 +143,7 @@ async fn bytes_go_on_as_they_come() {
     soon(said.notified()).await;
     client.write_all(b"0\r\n\r\n").await.unwrap();
     until(&mut client, "3\r\ntwo\r\n").await;
-    heard.notify_one();
+    passed.notify_one();
     assert_eq!(rest(&mut client).await, "0\r\n\r\n");
     world.finish().await;
 }

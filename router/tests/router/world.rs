@@ -8,7 +8,6 @@ use router::route::Drains;
 use router::server::{Running, Server};
 use router::table::Table;
 use router::timers::Timers;
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,10 +19,10 @@ use tokio::net::TcpStream;
 /// The id of the one app.
 const APP: &str = "00000000-0000-4000-8000-000000000001";
 /// A test that waits longer than this has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits that a test can outlast.
-pub fn short() -> Timers {
+pub(crate) fn short() -> Timers {
     let ms = Duration::from_millis;
     Timers {
         boot: ms(300),
@@ -38,9 +37,9 @@ pub fn short() -> Timers {
     }
 }
 
-pub struct World {
-    pub table: Arc<Table>,
-    pub folder: PathBuf,
+pub(crate) struct World {
+    pub(crate) table: Arc<Table>,
+    pub(crate) folder: PathBuf,
     address: SocketAddr,
     loopback: SocketAddr,
     running: Running,
@@ -49,7 +48,7 @@ pub struct World {
 
 impl World {
     /// A router with one thread, so that what a pool holds is no accident.
-    pub fn start(timers: Timers) -> Self {
+    pub(crate) fn start(timers: Timers) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("router-test-{}-{number}", std::process::id());
@@ -86,17 +85,17 @@ impl World {
     }
 
     /// A world whose app `hello` has these dynos, all up.
-    pub fn with(timers: Timers, dynos: &[&Dyno]) -> Self {
+    pub(crate) fn with(timers: Timers, dynos: &[&Dyno]) -> Self {
         let world = Self::start(timers);
         world.web(dynos.iter().map(|dyno| dyno.endpoint()).collect());
         world
     }
 
-    pub fn web(&self, endpoints: Vec<Endpoint>) {
+    pub(crate) fn web(&self, endpoints: Vec<Endpoint>) {
         self.tell(State::Web { endpoints });
     }
 
-    pub fn tell(&self, state: State) {
+    pub(crate) fn tell(&self, state: State) {
         let route = Route {
             app: app::Id::parse(APP).unwrap(),
             app_name: app::Name::parse("hello").unwrap(),
@@ -106,35 +105,35 @@ impl World {
         self.table.apply([route].iter());
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
-    pub fn drains(&self) -> Arc<Drains> {
+    pub(crate) fn drains(&self) -> Arc<Drains> {
         self.table.drains()
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
     /// Sends a whole request to the app and takes all that comes until the end.
-    pub async fn ask(&self, request: &str) -> String {
+    pub(crate) async fn ask(&self, request: &str) -> String {
         exchange(self.connect().await, request).await
     }
 
-    pub async fn ask_loopback(&self, request: &str) -> String {
+    pub(crate) async fn ask_loopback(&self, request: &str) -> String {
         exchange(TcpStream::connect(self.loopback).await.unwrap(), request).await
     }
 
     /// `GET /` of the app on a connection of its own.
-    pub async fn get(&self) -> String {
+    pub(crate) async fn get(&self) -> String {
         self.ask("GET / HTTP/1.1\r\nHost: hello.paas.test\r\nConnection: close\r\n\r\n")
             .await
     }
 
     /// Asks the router to stop, and goes on at once.
-    pub fn stop(self) -> Stopping {
+    pub(crate) fn stop(self) -> Stopping {
         self.trigger.stop();
         Stopping {
             running: self.running,
@@ -143,18 +142,18 @@ impl World {
     }
 
     /// Stops the router and gives its log lines, oldest first.
-    pub async fn finish(self) -> Vec<String> {
+    pub(crate) async fn finish(self) -> Vec<String> {
         self.stop().finish().await
     }
 }
 
-pub struct Stopping {
+pub(crate) struct Stopping {
     running: Running,
     folder: PathBuf,
 }
 
 impl Stopping {
-    pub async fn finish(self) -> Vec<String> {
+    pub(crate) async fn finish(self) -> Vec<String> {
         soon(self.running.join()).await;
         let journal = self.folder.join("journal").join(APP);
         let tail = journal::last(&[journal], 1500, &|_| true).unwrap();
@@ -165,19 +164,19 @@ impl Stopping {
 }
 
 /// A wait that fails loudly.
-pub async fn soon<F: Future>(future: F) -> F::Output {
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("it comes in time")
 }
 
-pub async fn exchange(mut stream: TcpStream, request: &str) -> String {
+pub(crate) async fn exchange(mut stream: TcpStream, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     rest(&mut stream).await
 }
 
 /// All that comes until the end; a reset is an end, too.
-pub async fn rest(stream: &mut TcpStream) -> String {
+pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     if soon(stream.read_to_end(&mut bytes)).await.is_err() {
         bytes.extend_from_slice(b"<reset>");
@@ -186,7 +185,7 @@ pub async fn rest(stream: &mut TcpStream) -> String {
 }
 
 /// What comes up to and with this text.
-pub async fn until(stream: &mut (impl AsyncReadExt + Unpin), end: &str) -> String {
+pub(crate) async fn until(stream: &mut (impl AsyncReadExt + Unpin), end: &str) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end.as_bytes()) {
         match soon(stream.read_u8()).await {
@@ -198,13 +197,13 @@ pub async fn until(stream: &mut (impl AsyncReadExt + Unpin), end: &str) -> Strin
 }
 
 /// The status of a response.
-pub fn status(response: &str) -> u16 {
+pub(crate) fn status(response: &str) -> u16 {
     let status = response.split(' ').nth(1).unwrap_or_default();
     status.parse().unwrap_or(0)
 }
 
 /// A field's value in a message, in lower-case names.
-pub fn field<'a>(message: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn field<'a>(message: &'a str, name: &str) -> Option<&'a str> {
     let head = message.split("\r\n\r\n").next()?;
     head.lines()
         .filter_map(|line| line.split_once(": "))
@@ -213,7 +212,7 @@ pub fn field<'a>(message: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The value of `name=` in a log line.
-pub fn value<'a>(line: &'a str, name: &str) -> &'a str {
+pub(crate) fn value<'a>(line: &'a str, name: &str) -> &'a str {
     let start = format!("{name}=");
     line.split(' ')
         .find_map(|word| word.strip_prefix(start.as_str()))
@@ -221,15 +220,15 @@ pub fn value<'a>(line: &'a str, name: &str) -> &'a str {
 }
 
 /// A dyno: every connection runs its script.
-pub struct Dyno {
-    pub id: dyno::Id,
-    pub address: SocketAddrV4,
+pub(crate) struct Dyno {
+    pub(crate) id: dyno::Id,
+    pub(crate) address: SocketAddrV4,
     connections: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Dyno {
-    pub async fn run<F, R>(script: F) -> Self
+    pub(crate) async fn run<F, R>(script: F) -> Self
     where
         F: Fn(TcpStream, usize) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
@@ -257,7 +256,7 @@ impl Dyno {
     }
 
     /// Reads a bodiless request and answers every one on a connection with the same bytes.
-    pub async fn saying(response: &'static str) -> Self {
+    pub(crate) async fn saying(response: &'static str) -> Self {
         Self::run(move |mut stream, _| async move {
             while until(&mut stream, "\r\n\r\n").await.ends_with("\r\n\r\n") {
                 stream.write_all(response.as_bytes()).await.unwrap();
@@ -267,7 +266,7 @@ impl Dyno {
     }
 
     /// Answers one request a connection, then closes.
-    pub async fn saying_once(response: &'static str) -> Self {
+    pub(crate) async fn saying_once(response: &'static str) -> Self {
         Self::run(move |mut stream, _| async move {
             until(&mut stream, "\r\n\r\n").await;
             stream.write_all(response.as_bytes()).await.unwrap();
@@ -275,17 +274,17 @@ impl Dyno {
         .await
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    pub fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         self.in_state(EndpointState::Up {
             address: self.address,
         })
     }
 
-    pub fn in_state(&self, state: EndpointState) -> Endpoint {
+    pub(crate) fn in_state(&self, state: EndpointState) -> Endpoint {
         Endpoint {
             dyno: self.id,
             name: dyno::Name::parse("web.1").unwrap(),
@@ -300,4 +299,4 @@ impl Drop for Dyno {
     }
 }
 
-pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
