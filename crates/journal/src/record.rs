@@ -126,8 +126,9 @@ const CRC_TABLE: [u32; 256] = crc_table();
 const fn crc_table() -> [u32; 256] {
     let mut table = [0; 256];
     let mut index = 0;
-    while index < 256 {
-        let mut entry = index as u32;
+    let mut value: u32 = 0;
+    while index < table.len() {
+        let mut entry = value;
         let mut bit = 0;
         while bit < 8 {
             let low = entry & 1;
@@ -136,6 +137,7 @@ const fn crc_table() -> [u32; 256] {
         }
         table[index] = entry;
         index += 1;
+        value += 1;
     }
     table
 }

@@ -63,23 +63,33 @@ impl Watch {
     /// Takes all events off the descriptor and looks again for folders that were missing. To be
     /// called *before* looking at the folders: what changes after this makes the descriptor ready.
     pub(crate) fn drain(&mut self) -> Result<(), DiskError> {
+        // Watching other folders than before is an event of its own: the second round takes it.
+        for _ in 0..2 {
+            if !self.take_events()? {
+                break;
+            }
+            self.arm()?;
+        }
+        Ok(())
+    }
+
+    /// False if there was no event.
+    fn take_events(&mut self) -> Result<bool, DiskError> {
         let mut has_changed = false;
         loop {
             match self.inotify.read_events() {
                 Ok(events) => {
                     has_changed = true;
-                    for event in events {
-                        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                            self.forget(event.wd);
-                        }
+                    let ended = |mask: AddWatchFlags| mask.contains(AddWatchFlags::IN_IGNORED);
+                    for event in events.iter().filter(|event| ended(event.mask)) {
+                        self.forget(event.wd);
                     }
                 }
-                Err(Errno::EAGAIN) => break,
+                Err(Errno::EAGAIN) => return Ok(has_changed),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(failed("watch", Path::new("inotify"))(errno.into())),
             }
         }
-        if has_changed { self.arm() } else { Ok(()) }
     }
 
     /// Waits until something changed or the time is over; true if something changed.

@@ -84,15 +84,14 @@ impl Writer {
             let lines = record::count(&bytes);
             segments.push_back(Segment { sequence, lines });
         }
-        let (file, length) = match segments.back_mut() {
-            Some(newest) => reopen(dir, newest)?,
-            None => {
-                segments.push_back(Segment {
-                    sequence: 1,
-                    lines: 0,
-                });
-                (create(dir, 1)?, 0)
-            }
+        let (file, length) = if let Some(newest) = segments.back_mut() {
+            reopen(dir, newest)?
+        } else {
+            segments.push_back(Segment {
+                sequence: 1,
+                lines: 0,
+            });
+            (create(dir, 1)?, 0)
         };
         Ok(Self {
             dir: dir.to_owned(),
