@@ -29,6 +29,10 @@ pub(crate) async fn terminal(terminal: OwnedFd, stream: UnixStream) -> std::io::
         &terminal,
         nix::fcntl::FcntlArg::F_SETFL(flags | nix::fcntl::OFlag::O_NONBLOCK),
     )?;
+    #[expect(
+        deprecated,
+        reason = "an OwnedFd keeps its descriptor open; the safe successor is not there yet"
+    )]
     let terminal = AsyncFd::new(terminal)?;
     let (reader, writer) = stream.into_split();
     tokio::select! {

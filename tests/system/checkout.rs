@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A work tree.
-pub struct Checkout<'a> {
-    pub platform: &'a Platform,
-    pub name: String,
-    pub folder: PathBuf,
+pub(crate) struct Checkout<'a> {
+    pub(crate) platform: &'a Platform,
+    pub(crate) folder: PathBuf,
 }
 
 impl Platform {
     /// Copies a sample of `tests/apps`, commits it, and makes the app.
-    pub fn checkout(&self, sample: &str, name: &str) -> Checkout<'_> {
+    pub(crate) fn checkout(&self, sample: &str, name: &str) -> Checkout<'_> {
         let checkout = self.tree(name);
         let source = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/apps")
@@ -31,12 +30,11 @@ impl Platform {
     }
 
     /// An empty work tree whose remote is the app's, which need not exist.
-    pub fn tree(&self, name: &str) -> Checkout<'_> {
+    pub(crate) fn tree(&self, name: &str) -> Checkout<'_> {
         let folder = self.folder.join("work").join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let checkout = Checkout {
             platform: self,
-            name: name.to_owned(),
             folder,
         };
         checkout.git(&["init", "-q", "-b", "main"]).ok();
@@ -50,7 +48,7 @@ impl Platform {
 
 impl Checkout<'_> {
     /// Runs git in the work tree.
-    pub fn git(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn git(&self, arguments: &[&str]) -> Ended {
         self.platform.run(
             self.platform
                 .command("git")
@@ -61,7 +59,7 @@ impl Checkout<'_> {
     }
 
     /// Runs our program in the work tree.
-    pub fn paas(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn paas(&self, arguments: &[&str]) -> Ended {
         let program = self.platform.folder.join("program/paas");
         self.platform.run(
             self.platform
@@ -73,26 +71,26 @@ impl Checkout<'_> {
     }
 
     /// Writes a file.
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.folder.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
     /// Commits everything.
-    pub fn commit(&self, message: &str) {
+    pub(crate) fn commit(&self, message: &str) {
         self.git(&["add", "-A"]).ok();
         self.git(&["commit", "-q", "--allow-empty", "-m", message])
             .ok();
     }
 
     /// `git push paas main`.
-    pub fn push(&self) -> Ended {
+    pub(crate) fn push(&self) -> Ended {
         self.git(&["push", "paas", "main"])
     }
 
     /// The commit of a branch on the platform, as git tells it.
-    pub fn remote_commit(&self, branch: &str) -> Option<String> {
+    pub(crate) fn remote_commit(&self, branch: &str) -> Option<String> {
         let listed = self
             .git(&["ls-remote", "paas", &format!("refs/heads/{branch}")])
             .ok();
@@ -100,7 +98,7 @@ impl Checkout<'_> {
     }
 
     /// The commit that is checked out.
-    pub fn commit_here(&self) -> String {
+    pub(crate) fn commit_here(&self) -> String {
         self.git(&["rev-parse", "HEAD"])
             .ok()
             .stdout
@@ -109,7 +107,7 @@ impl Checkout<'_> {
     }
 
     /// Follows the log until a line holds the text; fails after a minute.
-    pub fn log_says(&self, text: &str) -> String {
+    pub(crate) fn log_says(&self, text: &str) -> String {
         use std::io::BufRead as _;
         let program = self.platform.folder.join("program/paas");
         let mut child = self

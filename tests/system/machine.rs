@@ -5,16 +5,16 @@ use std::path::Path;
 use std::process::Command;
 
 /// Six hex digits that no other running test has.
-pub fn instance() -> String {
+pub(crate) fn instance() -> String {
     let mut bytes = [0; 3];
     std::io::Read::read_exact(&mut File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
     format!("pt{:02x}{:02x}{:02x}", bytes[0], bytes[1], bytes[2])
 }
 
 /// A /16 between 10.202 and 10.250 that is ours for as long as the file is held.
-pub fn range() -> (String, File) {
+pub(crate) fn range() -> (String, File) {
     for second in 202..=250 {
-        let file = File::create(format!("/run/lock/paas-test-range-{second}")).unwrap();
+        let file = File::create(format!("/run/lock/paas-test-10.{second}")).unwrap();
         if file.try_lock().is_ok() {
             return (format!("10.{second}.0.0/16"), file);
         }
@@ -23,7 +23,7 @@ pub fn range() -> (String, File) {
 }
 
 /// A TCP port that nobody listens on now.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -32,7 +32,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Everything on the machine that carries this name, in words.
-pub fn traces(instance: &str, folder: &Path) -> Vec<String> {
+pub(crate) fn traces(instance: &str, folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let folder = folder.to_str().unwrap();
     for process in std::fs::read_dir("/proc").unwrap().flatten() {

@@ -6,32 +6,32 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A running platform; dropping it takes it down and looks for what it left.
-pub struct Platform {
-    pub instance: String,
-    pub folder: PathBuf,
-    pub http_port: u16,
+pub(crate) struct Platform {
+    pub(crate) instance: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) http_port: u16,
     _range: File,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// The command must have worked.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, 0, "{}\n{}", self.stdout, self.stderr);
         self
     }
 
     /// The command must have failed with this exit code, saying each of these on standard error.
     #[track_caller]
-    pub fn refused(self, code: i32, said: &[&str]) -> Self {
+    pub(crate) fn refused(self, code: i32, said: &[&str]) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
         for text in said {
             assert!(
@@ -46,12 +46,12 @@ impl Ended {
 
 impl Platform {
     /// Starts a platform and signs root in.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with("")
     }
 
     /// Starts a platform with more lines in its config.toml.
-    pub fn start_with(more: &str) -> Self {
+    pub(crate) fn start_with(more: &str) -> Self {
         let instance = machine::instance();
         let (range, lock) = machine::range();
         let folder = std::env::temp_dir().join(&instance);
@@ -88,12 +88,12 @@ impl Platform {
     }
 
     /// The data folder.
-    pub fn data(&self) -> String {
+    pub(crate) fn data(&self) -> String {
         self.folder.join("data").to_str().unwrap().to_owned()
     }
 
     /// Runs our program as a user of this platform.
-    pub fn paas(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn paas(&self, arguments: &[&str]) -> Ended {
         self.run(
             self.command(self.folder.join("program/paas").to_str().unwrap())
                 .args(arguments),
@@ -101,17 +101,8 @@ impl Platform {
         )
     }
 
-    /// Runs our program with something on its standard input.
-    pub fn paas_with(&self, arguments: &[&str], input: &str) -> Ended {
-        self.run(
-            self.command(self.folder.join("program/paas").to_str().unwrap())
-                .args(arguments),
-            input,
-        )
-    }
-
     /// A command with nothing of this machine's user in its environment.
-    pub fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()
@@ -124,7 +115,7 @@ impl Platform {
     }
 
     /// Runs a prepared command to its end.
-    pub fn run(&self, command: &mut Command, input: &str) -> Ended {
+    pub(crate) fn run(&self, command: &mut Command, input: &str) -> Ended {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -144,7 +135,7 @@ impl Platform {
     }
 
     /// The roles by name with their process ids, as `paas status` tells them.
-    pub fn role(&self, name: &str) -> i32 {
+    pub(crate) fn role(&self, name: &str) -> i32 {
         let status = self.status();
         let roles = status["roles"].as_array().unwrap();
         let role = roles
@@ -155,7 +146,7 @@ impl Platform {
     }
 
     /// What `paas status --json` says, whatever its exit code.
-    pub fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         let ended = self.paas(&["status", "--json", "--data", &self.data()]);
         serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"))
     }

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: String,
 }
 
 impl Platform {
     /// GET of a path of an app through the router.
-    pub fn get(&self, app: &str, path: &str) -> Reply {
+    pub(crate) fn get(&self, app: &str, path: &str) -> Reply {
         self.ask(&format!(
             "GET {path} HTTP/1.1\r\nHost: {app}.paas.localhost:{}\r\nConnection: close\r\n\r\n",
             self.http_port
@@ -23,7 +22,7 @@ impl Platform {
     }
 
     /// Any bytes to the router, and what it answers until it closes.
-    pub fn ask(&self, request: &str) -> Reply {
+    pub(crate) fn ask(&self, request: &str) -> Reply {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http_port)).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(90)))
@@ -48,7 +47,6 @@ impl Platform {
         };
         Reply {
             status,
-            head: head.to_owned(),
             body,
         }
     }
@@ -69,7 +67,7 @@ fn unchunked(mut body: &str) -> String {
 
 impl Platform {
     /// GET of a path of the API with the signed-in token.
-    pub fn api(&self, path: &str) -> serde_json::Value {
+    pub(crate) fn api(&self, path: &str) -> serde_json::Value {
         let token = self.paas(&["auth:token"]).ok().stdout;
         let reply = self.ask(&format!(
             "GET {path} HTTP/1.1\r\nHost: api.paas.localhost\r\nAuthorization: Bearer {}\r\nAccept: application/vnd.heroku+json; version=3\r\nConnection: close\r\n\r\n",
