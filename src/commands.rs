@@ -14,7 +14,6 @@ mod run;
 use crate::app;
 use crate::client::Client;
 use crate::failure::Failure;
-use std::future::Future;
 use std::process::ExitCode;
 
 /// Everything that a signed-in person can do.

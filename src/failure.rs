@@ -65,7 +65,7 @@ impl Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let message = crate::failure::chain(&error);
+        let message = chain(&error);
         match error {
             ClientError::Unreachable { .. } => Self {
                 exit: UNREACHABLE,
