@@ -7,9 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Version of the tables, in SQLite's `user_version`.
+/// Version of the tables, in `SQLite`'s `user_version`.
 const SCHEMA: i64 = 1;
-/// `paas` in ASCII, in SQLite's `application_id`: file(1) and a mistaken path are told by it.
+/// `paas` in ASCII, in `SQLite`'s `application_id`: file(1) and a mistaken path are told by it.
 const APPLICATION: i64 = 0x7061_6173;
 /// How long a commit waits for somebody else who writes: only a backup or a person does.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const TABLES: &str = "
     CREATE TABLE records (
         key TEXT NOT NULL PRIMARY KEY,
         revision INTEGER NOT NULL,
-        value BLOB
+        value TEXT
     ) STRICT;
     CREATE INDEX records_by_revision ON records (revision);
     CREATE INDEX deletions ON records (revision) WHERE value IS NULL;
@@ -49,15 +49,15 @@ pub enum OpenError {
         /// What it is.
         what: &'static str,
     },
-    /// SQLite finds that the file is damaged; nothing was changed.
+    /// `SQLite` finds that the file is damaged; nothing was changed.
     #[error("open the store {}: it is damaged ({problem}); restore it from a backup", path.display())]
     Damaged {
         /// Which file.
         path: PathBuf,
-        /// The first problem, in SQLite's words.
+        /// The first problem, in `SQLite`'s words.
         problem: String,
     },
-    /// SQLite refused.
+    /// `SQLite` refused.
     #[error("open the store {}", path.display())]
     Sqlite {
         /// Which file.
@@ -158,7 +158,7 @@ fn check(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     })
 }
 
-/// SQLite's own words for a damaged file are an error of ours.
+/// `SQLite`'s own words for a damaged file are an error of ours.
 fn sqlite(path: &Path) -> impl FnOnce(rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     move |source| match source.sqlite_error_code() {

@@ -4,7 +4,7 @@
 //! revision that wrote it, so that a [`Transaction`] can demand that what it was decided on still
 //! holds. A commit is on the disk when it returns.
 //!
-//! [`Store`] is SQLite in one file. It is a plain struct; it becomes a trait with the change that
+//! [`Store`] is `SQLite` in one file. It is a plain struct; it becomes a trait with the change that
 //! adds etcd, which is why nothing of SQL is to be seen from outside and why the semantics are
 //! those that etcd has, too: one revision for all keys, transactions of conditions and writes,
 //! watching from a revision on.

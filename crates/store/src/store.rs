@@ -65,7 +65,7 @@ pub enum ReadError {
         /// What does not fit.
         source: serde_json::Error,
     },
-    /// SQLite refused.
+    /// `SQLite` refused.
     #[error("read from the store")]
     Sqlite(#[from] rusqlite::Error),
 }
@@ -84,19 +84,22 @@ pub enum CommitError {
     /// Another process holds the file for writing and does not let go.
     #[error("commit: another process has locked the store")]
     Busy,
-    /// SQLite refused, e.g. because the disk is full. Nothing was changed.
+    /// `SQLite` refused, e.g. because the disk is full. Nothing was changed.
     #[error("commit to the store")]
     Sqlite(#[source] rusqlite::Error),
 }
 
 /// The store of a platform. Share it in an `Arc`: all methods take `&self`.
 ///
-/// Measured 2026-11 on the build machine (ext4 on a virtual disk): see [`Store::commit`].
+/// Measured 2026-11-24 (two busy cores, ext4 on a virtual disk, `examples/speed.rs`): a commit of two
+/// records of 500 bytes with its fdatasync(2) 0.19 ms (p50), 0.39 ms (p99); `get` 5 us; `list` of
+/// 2,000 records 3 ms; opening and checking these 10 ms.
 pub struct Store {
+    /// Held during a view: readers do not wait for the disk. Closed first, so that the writer is the
+    /// last and puts its journal away.
+    reader: Mutex<Connection>,
     /// Held during a commit.
     writer: Mutex<Connection>,
-    /// Held during a view: readers do not wait for the disk.
-    reader: Mutex<Connection>,
     listeners: Mutex<Vec<Listener>>,
 }
 
@@ -138,7 +141,8 @@ impl Store {
 
     /// The revision of the last commit.
     pub fn revision(&self) -> Result<Revision, ReadError> {
-        self.view(|view| view.revision())
+        let view = |view: &View<'_>| view.revision();
+        self.view(view)
     }
 
     /// Reads several things as they are at one moment. Other readers wait: decide outside.
@@ -196,7 +200,7 @@ impl Store {
     }
 }
 
-/// A thread that panicked while it held the lock has left nothing behind: SQLite rolls back.
+/// A thread that panicked while it held the lock has left nothing behind: `SQLite` rolls back.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
@@ -221,7 +225,7 @@ impl View<'_> {
             "SELECT revision, value FROM records WHERE key = ?1 AND value IS NOT NULL",
         )?;
         let row = statement.query_row([key], |row| {
-            let json: Vec<u8> = row.get(1)?;
+            let json: String = row.get(1)?;
             Ok((Revision(row.get(0)?), json))
         });
         let Some((revision, json)) = row.optional()? else {
@@ -241,7 +245,7 @@ impl View<'_> {
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
             let key: String = row.get(0)?;
-            let json = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+            let json = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
             entries.push(Entry {
                 value: parse(&key, json)?,
                 revision: Revision(row.get(1)?),
@@ -298,8 +302,8 @@ impl View<'_> {
     }
 }
 
-fn parse<T: DeserializeOwned>(key: &str, json: &[u8]) -> Result<T, ReadError> {
-    serde_json::from_slice(json).map_err(|source| ReadError::Record {
+fn parse<T: DeserializeOwned>(key: &str, json: &str) -> Result<T, ReadError> {
+    serde_json::from_str(json).map_err(|source| ReadError::Record {
         key: key.to_owned(),
         source,
     })

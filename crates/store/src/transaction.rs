@@ -31,7 +31,7 @@ pub(crate) enum Condition {
 /// What becomes of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
-    Put(Vec<u8>),
+    Put(String),
     Delete,
 }
 
@@ -86,7 +86,7 @@ impl Transaction {
 
     /// Writes a record, new or not.
     pub fn put(self, key: &str, value: &impl Serialize) -> Result<Self, TransactionError> {
-        let json = serde_json::to_vec(value).map_err(|source| TransactionError::Json {
+        let json = serde_json::to_string(value).map_err(|source| TransactionError::Json {
             key: key.to_owned(),
             source,
         })?;

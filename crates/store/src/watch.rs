@@ -17,13 +17,13 @@ pub struct Change {
     /// By which commit, the last one to touch it.
     pub revision: Revision,
     /// The record as JSON; none if it was deleted.
-    pub json: Option<Vec<u8>>,
+    pub json: Option<String>,
 }
 
 impl Change {
     /// The record; none if it was deleted.
     pub fn value<T: DeserializeOwned>(&self) -> Result<Option<T>, ReadError> {
-        let parsed = self.json.as_deref().map(serde_json::from_slice);
+        let parsed = self.json.as_deref().map(serde_json::from_str);
         parsed.transpose().map_err(|source| ReadError::Record {
             key: self.key.clone(),
             source,
