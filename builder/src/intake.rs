@@ -6,6 +6,7 @@
 mod access;
 mod answers;
 pub(crate) mod body;
+pub(crate) mod client;
 
 use crate::git_job::{self, Act, Service};
 use crate::hook::packet;
@@ -21,7 +22,7 @@ use axum::http::header::CONTENT_ENCODING;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use body::Incoming;
-use link::stop::{Stop, Trigger};
+use client::Client;
 use model::feed::{Access, App};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -183,9 +184,9 @@ async fn receive(
         Err(error) => return answers::failed(&error),
     };
     let (answer, driven) = receiving.split();
-    let (gone, trigger) = Stop::by_hand();
+    let (client, gone) = Client::new();
     intake.spawn(push::drive(Arc::clone(site), push, driven, body, gone));
-    result(Service::ReceivePack, answer, trigger)
+    result(Service::ReceivePack, answer, client)
 }
 
 async fn upload(
@@ -232,7 +233,7 @@ async fn fetch(
         .jobs
         .start(spec, secrets, vec![stdin, stdout, stderr, unused])
         .await?;
-    let (gone, trigger) = Stop::by_hand();
+    let (client, gone) = Client::new();
     let name = app.name.clone();
     intake.spawn(async move {
         let work = async {
@@ -248,23 +249,26 @@ async fn fetch(
                 let errors = String::from_utf8_lossy(&errors.unwrap_or_default()).into_owned();
                 tracing::debug!(app.name = %name, ?ended, errors = errors.trim(), "fetch ended");
             }
-            () = gone.requested() => tracing::debug!(app.name = %name, "fetch cut"),
+            () = gone.wait() => tracing::debug!(app.name = %name, "fetch cut"),
         }
     });
-    Ok(result(Service::UploadPack, answer, trigger))
+    Ok(result(Service::UploadPack, answer, client))
 }
 
-/// git's answer as it comes. The trigger goes with it: when the client goes, or at the end.
-fn result(service: Service, answer: pipe::Receiver, trigger: Trigger) -> Response {
-    let pieces = futures_util::stream::unfold((answer, trigger), |(mut answer, trigger)| async {
+/// git's answer as it comes, to its end or as long as the client is there.
+fn result(service: Service, answer: pipe::Receiver, client: Client) -> Response {
+    let pieces = futures_util::stream::unfold((answer, client), |(mut answer, client)| async {
         let mut piece = vec![0; CHUNK_BYTES];
         match answer.read(&mut piece).await {
-            Ok(0) => None,
+            Ok(0) => {
+                client.has_all();
+                None
+            }
             Ok(count) => {
                 piece.truncate(count);
-                Some((Ok(Bytes::from(piece)), (answer, trigger)))
+                Some((Ok(Bytes::from(piece)), (answer, client)))
             }
-            Err(error) => Some((Err(error), (answer, trigger))),
+            Err(error) => Some((Err(error), (answer, client))),
         }
     });
     let content_type = format!("application/x-{}-result", service.name());

@@ -8,13 +8,13 @@ mod deploy;
 use crate::git_job::{self, Act, Service};
 use crate::hook::talk::{MESSAGE_MAX_BYTES, Request, Verdict, Word};
 use crate::intake::body::Incoming;
+use crate::intake::client::Gone;
 use crate::jobs::{self, Ended, JobError};
 use crate::output::{self, Voice, phrases};
 use crate::policy::{self, Fate};
 use crate::repository;
 use crate::site::Site;
 use deploy::Deployed;
-use link::stop::Stop;
 use model::account;
 use model::feed::App;
 use std::os::fd::OwnedFd;
@@ -106,7 +106,7 @@ impl Receiving {
 }
 
 /// Drives a push to its end.
-pub(crate) async fn drive(site: Arc<Site>, push: Push, driven: Driven, body: Incoming, gone: Stop) {
+pub(crate) async fn drive(site: Arc<Site>, push: Push, driven: Driven, body: Incoming, gone: Gone) {
     let Driven {
         job,
         input,
@@ -133,7 +133,7 @@ pub(crate) async fn drive(site: Arc<Site>, push: Push, driven: Driven, body: Inc
     let work = async {
         tokio::select! {
             ended = work => ended.unwrap_or(Ended::Killed),
-            () = gone.requested() => Ended::Killed,
+            () = gone.wait() => Ended::Killed,
         }
     };
     let (ended, deployed) = tokio::join!(work, converse(&site, &push, hook, &gone));
@@ -148,7 +148,7 @@ async fn converse(
     site: &Arc<Site>,
     push: &Push,
     hook: UnixStream,
-    gone: &Stop,
+    gone: &Gone,
 ) -> Option<Deployed> {
     let (reader, writer) = hook.into_split();
     let request = match hear(reader).await {
@@ -187,7 +187,7 @@ async fn judge(
     push: &Push,
     request: &Request,
     voice: &Voice,
-    gone: &Stop,
+    gone: &Gone,
 ) -> (Vec<Verdict>, Option<Deployed>) {
     let mut verdicts = Vec::new();
     let mut deployed = None;

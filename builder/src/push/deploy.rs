@@ -7,13 +7,13 @@ use crate::build::workshop::Workshop;
 use crate::build::{self, BuildError, Built};
 use crate::chain;
 use crate::hook::talk::Update;
+use crate::intake::client::Gone;
 use crate::output::phrases::{self, Times};
 use crate::output::{Voice, text};
 use crate::queue::Turn;
 use crate::repository::Moving;
 use crate::site::Site;
 use journal::Output;
-use link::stop::Stop;
 use model::feed::{App, BuildOrder};
 use model::limits::BUILD_TIMEOUT_MS;
 use std::fs::{DirBuilder, Permissions};
@@ -34,6 +34,7 @@ pub(crate) struct Deployed {
 struct Finished {
     workshop: Workshop,
     held: Held,
+    turn: Turn,
 }
 
 /// Why there is no release.
@@ -57,7 +58,7 @@ pub(crate) async fn deploy(
     push: &Push,
     update: &Update,
     voice: &Voice,
-    gone: &Stop,
+    gone: &Gone,
 ) -> Result<Deployed, String> {
     let receive_ms = ms_since(push.arrived);
     let Some(turn) = site.queue.enter(push.app.id) else {
@@ -92,7 +93,7 @@ pub(crate) async fn deploy(
     let story = story(site, order.clone(), (turn, receive_ms), &moving, voice);
     let outcome = tokio::select! {
         outcome = story => outcome,
-        () = gone.requested() => Err(DeployError::Cancelled),
+        () = gone.wait() => Err(DeployError::Cancelled),
     };
     match outcome {
         Ok(finished) => Ok(Deployed { moving, finished }),
@@ -137,7 +138,11 @@ async fn story(
     voice
         .say_all(phrases::closing(&times, size_bytes, &stack))
         .await;
-    Ok(Finished { workshop, held })
+    Ok(Finished {
+        workshop,
+        held,
+        turn,
+    })
 }
 
 /// Waits for a place among the builds of this node.
@@ -299,7 +304,13 @@ impl Deployed {
         if let Err(error) = settled {
             tracing::error!(app.name = %app.name, error = chain(&error), "the push is not settled");
         }
-        let Finished { workshop, held } = finished;
+        let Finished {
+            workshop,
+            held,
+            turn,
+        } = finished;
+        // Not before: upkeep would move the branch that git is moving.
+        drop(turn);
         match site.caches.save(&workshop).await {
             Ok(report) => tracing::debug!(app.name = %app.name, ?report, "cache kept"),
             Err(error) => {
