@@ -61,6 +61,30 @@ pub(crate) fn random_name() -> String {
     format!("{:016x}", u64::from_ne_bytes(bytes))
 }
 
+/// Name of a file that [`replace`] is about to rename.
+const TEMPORARY: &str = ".tmp-";
+
+/// Removes what a dead process or a power cut left of [`replace`] in an earlier boot.
+pub(crate) fn remove_temporaries(dir: &Path) -> Result<(), DiskError> {
+    let started = boot_time()?;
+    for name in list(dir)? {
+        let path = dir.join(&name);
+        if name.starts_with(TEMPORARY) && is_older(&path, started)? {
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether something was last changed before a time; what is not there was not.
+pub(crate) fn is_older(path: &Path, time: SystemTime) -> Result<bool, DiskError> {
+    match fs::symlink_metadata(path).and_then(|meta| meta.modified()) {
+        Ok(modified) => Ok(modified < time),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("look at", path)(error)),
+    }
+}
+
 /// Writes a small file in one step and durably: readers see the old content or the new, never a
 /// part, also after a power cut.
 pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), DiskError> {
@@ -80,7 +104,7 @@ fn write_beside(
     sync: impl FnOnce(&File) -> io::Result<()>,
 ) -> Result<(), DiskError> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let temporary = dir.join(format!(".tmp-{}", random_name()));
+    let temporary = dir.join(format!("{TEMPORARY}{}", random_name()));
     let write = || {
         let mut file = OpenOptions::new()
             .write(true)

@@ -41,6 +41,7 @@ impl Names {
     /// Opens the folder, making it if it is missing (its parent must exist).
     pub fn open(dir: &Path) -> Result<Self, NameError> {
         disk::make_shared_dir(dir)?;
+        disk::remove_temporaries(dir)?;
         Ok(Self {
             dir: dir.to_owned(),
         })

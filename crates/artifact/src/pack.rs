@@ -114,12 +114,12 @@ impl Default for Limits {
 /// Packs all that is in `root`, as `<prefix>/…` (`app` for a slug, `layer` for a runtime), all with
 /// the time `mtime_s` (Unix, the commit's).
 ///
-/// `root` itself may be reached through links; below it none is followed.
+/// `root` itself may be reached through links; below it none is followed. `prefix` is one name.
 pub fn pack(root: &Path, prefix: &str, mtime_s: u64, out: impl Write) -> Result<Packed, PackError> {
     pack_within(root, prefix, mtime_s, Limits::default(), out)
 }
 
-/// As [`pack`], with other bounds.
+/// As [`pack()`], with other bounds.
 pub fn pack_within(
     root: &Path,
     prefix: &str,
@@ -127,6 +127,10 @@ pub fn pack_within(
     limits: Limits,
     out: impl Write,
 ) -> Result<Packed, PackError> {
+    debug_assert!(
+        !prefix.is_empty() && !prefix.contains('/'),
+        "{prefix:?} is no name"
+    );
     let mut packer = Packer {
         archive: Archive::new(out, mtime_s).map_err(PackError::Write)?,
         limits,
@@ -177,8 +181,12 @@ impl<W: Write> Packer<W> {
         for entry in dir.iter() {
             let entry = entry.map_err(|errno| self.unreadable(errno))?;
             let name = entry.file_name();
-            if name != c"." && name != c".." {
-                names.push(CString::from(name));
+            if name == c"." || name == c".." {
+                continue;
+            }
+            names.push(CString::from(name));
+            if self.packed.entries + names.len() as u64 > self.limits.max_entries {
+                return Err(self.too_many());
             }
         }
         names.sort_unstable();
@@ -278,10 +286,7 @@ impl<W: Write> Packer<W> {
     ) -> Result<(), PackError> {
         self.packed.entries += 1;
         if self.packed.entries > self.limits.max_entries {
-            return Err(PackError::TooMany {
-                path: self.shown(),
-                max_entries: self.limits.max_entries,
-            });
+            return Err(self.too_many());
         }
         let head = Head {
             kind,
@@ -296,6 +301,13 @@ impl<W: Write> Packer<W> {
     fn refuse(&self, what: &'static str) -> Result<(), PackError> {
         let path = self.shown();
         Err(PackError::Kind { path, what })
+    }
+
+    fn too_many(&self) -> PackError {
+        PackError::TooMany {
+            path: self.shown(),
+            max_entries: self.limits.max_entries,
+        }
     }
 
     fn unreadable(&self, errno: Errno) -> PackError {

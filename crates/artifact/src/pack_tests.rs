@@ -185,7 +185,7 @@ fn bounds() {
         ),
         (
             with(1200, 2),
-            "pack app/b: there are more than 2 files and folders",
+            "pack app: there are more than 2 files and folders",
         ),
     ] {
         assert_eq!(result.unwrap_err().to_string(), expected);

@@ -3,7 +3,7 @@
 //! In `<dir>`:
 //! - `<hex>/` is an unpacked blob. Its files belong to the ids inside a sandbox, so that only
 //!   somebody with privilege can remove them: what we cannot remove is returned by name.
-//! - `<hex>.entry` tells boot and size ([`record`]); its time is that of the last use.
+//! - `<hex>.entry` tells boot and size; its time is that of the last use.
 //! - `<hex>.complete` says that the folder is on the disk for certain. [`Shelf::settle`] makes it
 //!   after syncfs(2), which may take seconds and therefore is never on the way of a push: until
 //!   then an entry is good for this boot, whose page cache holds it, and no longer.
@@ -92,6 +92,7 @@ impl Shelf {
     /// what an earlier boot left without having settled it.
     pub fn open(dir: &Path) -> Result<(Self, Leftovers), ShelfError> {
         disk::make_shared_dir(dir)?;
+        disk::remove_temporaries(dir)?;
         let shelf = Self {
             dir: dir.to_owned(),
             boot_id: disk::boot_id()?,
@@ -274,11 +275,7 @@ impl Shelf {
         if !suffix.starts_with("tmp-") {
             return Ok(false);
         }
-        match fs::symlink_metadata(path).and_then(|meta| meta.modified()) {
-            Ok(modified) => Ok(modified < self.boot_time),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(failed("look at", path)(error).into()),
-        }
+        Ok(disk::is_older(path, self.boot_time)?)
     }
 
     /// Takes an entry, or what is there of it, out of use and returns the folder to be removed. To

@@ -83,7 +83,7 @@ pub struct Unpacked {
     pub size_bytes: u64,
 }
 
-/// Unpacks a tar + zstd stream, as [`crate::pack`] writes it, into a folder that exists and that
+/// Unpacks a tar + zstd stream, as [`crate::pack()`] writes it, into a folder that exists and that
 /// nobody else writes to.
 pub fn unpack(packed: impl Read, dest: &Path, limits: Limits) -> Result<Unpacked, UnpackError> {
     let mut decoder = zstd::Decoder::new(packed).map_err(UnpackError::Archive)?;
@@ -93,7 +93,7 @@ pub fn unpack(packed: impl Read, dest: &Path, limits: Limits) -> Result<Unpacked
     unpack_tar(decoder, dest, limits)
 }
 
-/// As [`unpack`], for a tar that is not compressed or that the caller decompresses.
+/// As [`unpack()`], for a tar that is not compressed or that the caller decompresses.
 pub fn unpack_tar(tar: impl Read, dest: &Path, limits: Limits) -> Result<Unpacked, UnpackError> {
     let mut archive = tar::Archive::new(tar);
     let mut entries = Entries::new(&mut archive)?;
@@ -120,10 +120,7 @@ pub fn unpack_tar(tar: impl Read, dest: &Path, limits: Limits) -> Result<Unpacke
 fn place(tree: &mut Tree, entry: &mut Entry<'_, impl Read>) -> Result<(), UnpackError> {
     match &entry.kind {
         Kind::Folder => tree.folder(&entry.path, entry.mtime_s),
-        Kind::File { mode } => {
-            let mode = *mode;
-            tree.file(&entry.path, mode, entry.mtime_s, &mut entry.content)
-        }
+        Kind::File { mode } => tree.file(*mode, entry),
         Kind::Symlink { target } => tree.symlink(&entry.path, target, entry.mtime_s),
         Kind::Link { target } => tree.link(&entry.path, target),
     }

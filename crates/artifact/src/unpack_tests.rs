@@ -412,8 +412,7 @@ fn a_size_that_lies_is_an_error() {
         header.set_size(size);
         header.as_old_mut().name[0] = b'f';
         let tar = evil().header(header);
-        let error = Dest::new().unpack(&tar.0).map(|_| "unpacked");
-        assert!(error.is_err() || size == 9_000, "{size}");
+        assert!(Dest::new().unpack(&tar.0).is_err(), "{size}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The destination: makes files, folders and links below one descriptor and nowhere else.
 
-use super::entry::RelativePath;
+use super::entry::{Entry, RelativePath};
 use super::{UnpackError, refused};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
@@ -62,22 +62,31 @@ impl Tree {
         Ok(())
     }
 
+    /// Makes a file; the entry is one of [`super::entry::Kind::File`] with this mode.
     pub(super) fn file(
         &mut self,
-        path: &RelativePath,
         mode: u32,
-        mtime_s: u64,
-        content: &mut impl Read,
+        entry: &mut Entry<'_, impl Read>,
     ) -> Result<(), UnpackError> {
+        let Entry {
+            path,
+            mtime_s,
+            size_bytes,
+            content,
+            ..
+        } = entry;
         let (parent, name) = self.parent(path)?;
         let fd = replacing(&parent, name, path, || {
             let mode = Mode::S_IRUSR | Mode::S_IWUSR;
             openat(&*parent, name, NEW_FILE_FLAGS, mode)
         })?;
         let mut file = File::from(fd);
-        self.copy(path, content, &mut file)?;
+        let copied_bytes = self.copy(path, content, &mut file)?;
+        if copied_bytes != *size_bytes {
+            return Err(UnpackError::Archive(io::ErrorKind::UnexpectedEof.into()));
+        }
         fchmod(&file, Mode::from_bits_truncate(mode)).map_err(failed(path))?;
-        let time = time(mtime_s, path)?;
+        let time = time(*mtime_s, path)?;
         futimens(&file, &time, &time).map_err(failed(path))
     }
 
@@ -143,10 +152,11 @@ impl Tree {
         path: &RelativePath,
         content: &mut impl Read,
         file: &mut File,
-    ) -> Result<(), UnpackError> {
+    ) -> Result<u64, UnpackError> {
+        let mut copied_bytes = 0;
         loop {
             let count = match content.read(&mut self.buffer) {
-                Ok(0) => return Ok(()),
+                Ok(0) => return Ok(copied_bytes),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(UnpackError::Archive(error)),
@@ -156,6 +166,7 @@ impl Tree {
                 path: path.shown(),
                 source,
             })?;
+            copied_bytes += count as u64;
         }
     }
 
