@@ -23,6 +23,8 @@ pub(crate) struct Voice(mpsc::Sender<Said>);
 #[derive(Debug)]
 enum Said {
     Line(String),
+    /// What comes now belongs to no step.
+    StepEnds,
     /// From here on the lines are kept as a build's output, too.
     Keep(Output),
 }
@@ -62,6 +64,11 @@ impl Voice {
     /// Says a line if there is room for it now; false if not.
     pub(crate) fn try_say(&self, line: String) -> bool {
         self.0.try_send(Said::Line(line)).is_ok()
+    }
+
+    /// Ends the step that runs: its time is known, and what comes now does not belong to it.
+    pub(crate) async fn end_step(&self) {
+        self.send(Said::StepEnds).await;
     }
 
     /// Keeps all further lines in a build's output, and ends it with them.
@@ -152,6 +159,7 @@ async fn write(mut receiver: mpsc::Receiver<Said>, hook: OwnedWriteHalf) -> Owne
         let lines = match said {
             Err(_) => steps.release(now_ms()),
             Ok(Some(Said::Line(line))) => steps.line(line, now_ms()),
+            Ok(Some(Said::StepEnds)) => steps.close(now_ms()),
             Ok(Some(Said::Keep(output))) => {
                 out.kept = Some(output);
                 continue;

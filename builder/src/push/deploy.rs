@@ -135,6 +135,7 @@ async fn story(
     let note = site.repositories.moving(app, moving);
     note.map_err(|error| BuildError::Platform(Box::new(error)))?;
     let times = release(site, build, slug, times, voice).await?;
+    voice.end_step().await;
     voice
         .say_all(phrases::closing(&times, size_bytes, &stack))
         .await;
@@ -249,6 +250,7 @@ async fn report(
             tracing::info!(app.name = %app.name, build = %order.build, %error, what, "no release");
         }
     }
+    voice.end_step().await;
     voice
         .say_all(phrases::rejected(&what, after_ms, &cause, order.current))
         .await;
