@@ -55,12 +55,20 @@ pub(crate) enum BuildError {
         /// The names that were asked.
         asked: Vec<String>,
     },
-    /// A listed buildpack does not know the app, or cannot be had.
-    #[error("{reference}: {why}")]
-    Buildpack {
+    /// A listed buildpack does not know the app.
+    #[error("app not compatible with buildpack {reference}")]
+    NotCompatible {
         /// Which.
         reference: String,
-        /// What it says, or why it is not there.
+        /// What it says.
+        why: String,
+    },
+    /// A listed buildpack cannot be had.
+    #[error("fetch buildpack {reference}")]
+    Fetch {
+        /// Which.
+        reference: String,
+        /// Why.
         why: String,
     },
     /// `bin/compile` failed.
@@ -182,13 +190,15 @@ impl BuildError {
                 vec![error.to_string()],
             ),
             Self::NoBuildpack { image_file, asked } => (
-                "no default language could be detected for this app".to_owned(),
+                "no buildpack knows this app".to_owned(),
                 no_buildpack(image_file.as_deref(), asked),
             ),
-            Self::Buildpack { reference, why } => {
-                let mut all = vec![format!("buildpack {reference}:")];
-                all.extend(lines(why));
-                ("app not compatible with buildpack".to_owned(), all)
+            Self::NotCompatible { reference, why } => {
+                let what = format!("its buildpack {reference} does not know this app");
+                (what, lines(why))
+            }
+            Self::Fetch { reference, why } => {
+                (format!("cannot fetch buildpack {reference}"), lines(why))
             }
             Self::Compile { app, cause } => (format!("failed to compile {app} app"), lines(cause)),
             Self::Script { script, cause } => {
@@ -232,6 +242,7 @@ fn no_buildpack(image_file: Option<&str>, asked: &[String]) -> Vec<String> {
         ];
     }
     vec![
+        "No default language could be detected for this app.".to_owned(),
         format!("Asked were the buildpacks {}.", asked.join(", ")),
         "Their marks: package.json, requirements.txt, static.json or index.html, Procfile,"
             .to_owned(),

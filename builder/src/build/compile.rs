@@ -70,7 +70,12 @@ pub(crate) async fn compile(
         let said = detect(workshop, &[number]).await?.pop();
         compiled.app = match said {
             Some(said) if said.exit_code == 0 => name(&said),
-            said => return Err(refused(buildpack, said)),
+            said => {
+                voice
+                    .say(phrases::not_compatible(&buildpack.reference))
+                    .await;
+                return Err(refused(buildpack, said));
+            }
         };
         compiled.last = number;
         one(workshop, (number, buildpack), &mut compiled, voice).await?;
@@ -161,7 +166,7 @@ fn refused(buildpack: &Buildpack, said: Option<Said>) -> BuildError {
         ("", _) => "its bin/detect says no to this app".to_owned(),
         (text, _) => text.to_owned(),
     });
-    BuildError::Buildpack {
+    BuildError::NotCompatible {
         reference: buildpack.reference.clone(),
         why: why.unwrap_or_default(),
     }

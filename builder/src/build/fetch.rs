@@ -52,7 +52,7 @@ pub(crate) async fn fetch(
         .collect(spec, secrets)
         .await
         .map_err(platform)?;
-    done.check().map_err(|error| BuildError::Buildpack {
+    done.check().map_err(|error| BuildError::Fetch {
         reference: buildpack.reference.clone(),
         why: error.to_string(),
     })

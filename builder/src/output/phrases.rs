@@ -46,6 +46,11 @@ pub(crate) fn detected(app: &str) -> String {
     format!("-----> {app} app detected")
 }
 
+/// A listed buildpack said no.
+pub(crate) fn not_compatible(reference: &str) -> String {
+    format!("-----> App not compatible with buildpack: {reference}")
+}
+
 /// What the Procfile and the last buildpack say.
 pub(crate) fn processes(declared: Option<&Types>, defaults: &Types) -> Vec<String> {
     let names = |types: &Types| {
