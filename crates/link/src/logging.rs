@@ -24,6 +24,7 @@ pub fn start(role: &'static str) {
     let result = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(false)
         .event_format(line)
         .try_init();
     if result.is_err() {
