@@ -85,6 +85,8 @@ pub const SANDBOX_SHM_MAX_BYTES: u64 = 64 * 1024 * 1024;
 pub const JOBS_MAX: usize = 256;
 /// Count of volumes at a time on a node. Ours: each is a loop device.
 pub const VOLUMES_MAX: usize = 64;
+/// Bytes of a volume at least. Ours: below, its 262,144 inodes would not fit.
+pub const VOLUME_MIN_BYTES: u64 = 128 * 1024 * 1024;
 /// Bytes of a volume at most. Ours: 64 GiB.
 pub const VOLUME_MAX_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 /// Count of clients that the nursery serves at a time. Ours.
@@ -171,10 +173,49 @@ pub const STORE_KEY_MAX_BYTES: usize = 512;
 /// Bytes of a value in the store. Ours: sealed config vars of [`CONFIG_VARS_MAX_BYTES`] in base64
 /// twice over; a value must fit into a frame between roles.
 pub const STORE_VALUE_MAX_BYTES: usize = 256 * 1024;
-/// Count of conditions, puts and deletes in one transaction of the store. Etcd: 128 by default.
-pub const STORE_TRANSACTION_MAX: usize = 128;
+/// Count of conditions, puts and deletes in one transaction of the store. Ours: a switch of five
+/// types with 100 dynos each writes 1,000 records; etcd takes it with `--max-txn-ops`.
+pub const STORE_TRANSACTION_MAX: usize = 1024;
 /// Count of revisions for which the store remembers what was deleted; a watcher that is further
 /// behind reads everything again. Ours: a busy day.
 pub const STORE_HISTORY_REVISIONS: u64 = 10_000;
 /// Count of changes that a watcher is given at once. Ours: at most 250 MiB, usually 1 MiB.
 pub const STORE_CHANGES_MAX: usize = 1_000;
+/// Count of API requests that an account may make at once. Heroku: 4,500 an hour.
+pub const API_REQUESTS_MAX: u64 = 4_500;
+/// Count of API requests that an account gets back each minute. Heroku: 75.
+pub const API_REQUESTS_PER_MINUTE: u64 = 75;
+/// Milliseconds in which the body of an API request must arrive. heroku-api.md 2.1.
+pub const API_BODY_TIMEOUT_MS: u64 = 10_000;
+/// Count of builds of an app that are kept. Ours: what a person looks back at.
+pub const BUILDS_KEPT: usize = 50;
+/// Count of connections that wait to say which one-off they attach to. heroku-api.md 6.3.
+pub const RENDEZVOUS_WAITING_MAX: usize = 256;
+/// Milliseconds in which a connection must say that. heroku-api.md 6.3.
+pub const RENDEZVOUS_SECRET_TIMEOUT_MS: u64 = 5_000;
+/// Milliseconds a log session may be opened after it was made. heroku-api.md 6.1.
+pub const LOG_SESSION_OPEN_MS: u64 = 300_000;
+/// Count of log sessions that may be opened; more make the oldest invalid. Ours.
+pub const LOG_SESSIONS_MAX: usize = 4_096;
+/// Count of log streams and outputs that are read at the same time. Ours: each needs an inotify
+/// instance, of which a user has 128 by default.
+pub const LOG_READERS_MAX: usize = 100;
+/// Count of connections that the api serves at the same time, streams included. Ours.
+pub const API_CONNECTIONS_MAX: usize = 1_024;
+/// Count of connections on the control socket. Ours: three feeds, streams of one-offs, questions.
+pub const CONTROL_CONNECTIONS_MAX: usize = 1_024;
+/// Milliseconds between SIGTERM and SIGKILL of a role. Ours: the router's drain and a little more.
+pub const ROLE_STOP_TIMEOUT_MS: u64 = DRAIN_TIMEOUT_MS + 5_000;
+/// Milliseconds until `paas up` says that the platform did not become healthy. Ours: all roles are
+/// replaced one after the other, and each may have to be killed.
+pub const UP_TIMEOUT_MS: u64 = 4 * ROLE_STOP_TIMEOUT_MS + 60_000;
+/// Count of builds of a node at the same time. Ours: each may use 2.5 GB of memory.
+pub const BUILDS_AT_ONCE: usize = 2;
+/// Count of buildpacks of one build. Ours: Heroku's apps have three or four.
+pub const BUILDPACKS_MAX: usize = 10;
+/// Count of runtime layers of one buildpack. Ours.
+pub const BUILDPACK_LAYERS_MAX: usize = 10;
+/// Bytes of an app's build cache; one that is larger starts empty. Heroku: a few GB.
+pub const BUILD_CACHE_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Count of git programs of a node at the same time. Ours: each is a process of some 10 MB.
+pub const GIT_JOBS_AT_ONCE: usize = 64;

@@ -5,12 +5,22 @@
 //! crate knows neither apps nor builds, only a spec to run.
 
 pub mod client;
+pub mod handle;
+mod tear_down;
 pub mod net;
 pub mod spec;
 mod wire;
 
+mod app;
+mod cgroup;
+mod keeper;
+pub mod nursery;
+mod plan;
+mod world;
+
 mod sys;
 
 pub use client::{Client, Error, Started, Volume};
+pub use tear_down::{TearDownError, tear_down};
 pub use spec::{Base, Kind, Limits, Mount, Network, Place, Secrets, Spec, Upper, Window};
 pub use wire::{Living, Usage};

@@ -5,6 +5,8 @@
 
 mod check;
 
+pub(crate) use check::check_id;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

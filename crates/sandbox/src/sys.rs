@@ -3,8 +3,12 @@
 //! All `unsafe` of the platform is below this module. Nothing here decides anything.
 #![expect(unsafe_code, reason = "system calls without a safe wrapper in nix")]
 
+pub(crate) mod device;
+pub(crate) mod mount;
+pub(crate) mod process;
 pub(crate) mod helper;
 pub(crate) mod netlink;
+pub(crate) mod pidfd_getfd;
 pub(crate) mod socket;
 
 use std::ffi::CStr;
@@ -20,6 +24,21 @@ pub(crate) fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: the callers pass a number that the kernel has just opened for them and that nothing
     // else refers to (open(2): lowest number not in use).
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Takes the file that was open under this number when the program started.
+pub(crate) fn handed_over(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD only asks whether the number is open.
+    let result = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    check(result.into()).map(|_| own(fd))
+}
+
+/// The value that a system call returned, or its error.
+fn check(result: libc::c_long) -> io::Result<i32> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(result).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 const NAME: &CStr = c"secrets";

@@ -1,0 +1,268 @@
+//! What the tests run inside sandboxes: one small deed per word, its outcome on standard output.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, ExitCode};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::Pid;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match act(&words) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            tell(&format!("error {error}"));
+            ExitCode::from(99)
+        }
+    }
+}
+
+fn tell(line: &str) {
+    let mut out = io::stdout().lock();
+    drop(out.write_all(format!("{line}\n").as_bytes()));
+    drop(out.flush());
+}
+
+fn act(words: &[&str]) -> io::Result<u8> {
+    match words {
+        ["exit", code] => return code.parse().map_err(io::Error::other),
+        ["say", text] => tell(text),
+        ["env"] => std::env::vars().for_each(|(name, value)| tell(&format!("{name}={value}"))),
+        ["read", path] => tell(&outcome(fs::read_to_string(path))),
+        ["write", path, text] => tell(&outcome(fs::write(path, text).map(|()| "ok".to_owned()))),
+        ["list", path] => tell(&list(path)?),
+        ["who"] => tell(&who()),
+        ["echo"] => {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text)?;
+            tell(&text);
+        }
+        ["line"] => {
+            let mut text = String::new();
+            io::stdin().read_line(&mut text)?;
+            tell(&format!("got {}", text.trim()));
+        }
+        ["eat", megabytes] => {
+            let count: usize = megabytes.parse().map_err(io::Error::other)?;
+            tell(&format!(
+                "ate {}",
+                vec![1_u8; count << 20].iter().filter(|b| **b == 1).count()
+            ));
+        }
+        ["child-eats", megabytes] => {
+            Command::new("/inside")
+                .args(["eat", megabytes])
+                .spawn()?
+                .wait()?;
+            wait();
+        }
+        ["breed"] => tell(&breed()),
+        ["fill", path] => tell(&fill(path)?),
+        ["listen", addresses @ ..] => {
+            let listeners: io::Result<Vec<_>> = addresses.iter().map(TcpListener::bind).collect();
+            tell(&format!("listening on {}", listeners?.len()));
+            wait();
+        }
+        ["flood", lines] => {
+            let count: usize = lines.parse().map_err(io::Error::other)?;
+            (0..count).for_each(|n| tell(&format!("{n:098}")));
+            tell("end");
+            wait();
+        }
+        ["wait"] => wait(),
+        ["stubborn"] => {
+            // Programs inherit what is blocked; only SIGKILL gets through.
+            SigSet::all().thread_set_mask()?;
+            tell("ready");
+            wait();
+        }
+        ["family"] => {
+            Command::new("/inside").arg("stubborn").spawn()?;
+            tell("parent leaves");
+            return Ok(5);
+        }
+        ["attack"] => attack(),
+        other => return Err(io::Error::other(format!("{other:?} is no word"))),
+    }
+    Ok(0)
+}
+
+fn wait() {
+    loop {
+        nix::unistd::pause();
+    }
+}
+
+fn outcome(result: io::Result<String>) -> String {
+    match result {
+        Ok(text) => text,
+        Err(error) => match error.raw_os_error() {
+            Some(number) => format!("{:?}", Errno::from_raw(number)),
+            None => error.to_string(),
+        },
+    }
+}
+
+fn list(path: &str) -> io::Result<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names.join(" "))
+}
+
+fn who() -> String {
+    let groups = nix::unistd::getgroups().map_or(usize::MAX, |g| g.len());
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    format!(
+        "uid {} gid {} groups {groups} pid {} host {}",
+        nix::unistd::getuid(),
+        nix::unistd::getgid(),
+        nix::unistd::getpid(),
+        host.to_string_lossy()
+    )
+}
+
+fn breed() -> String {
+    let mut children = Vec::new();
+    loop {
+        match Command::new("/inside").arg("wait").spawn() {
+            Ok(child) => children.push(child),
+            Err(error) => {
+                let count = children.len();
+                for mut child in children {
+                    drop(child.kill());
+                    drop(child.wait());
+                }
+                return format!("bred {count} then {}", outcome(Err(error)));
+            }
+        }
+    }
+}
+
+fn fill(path: &str) -> io::Result<String> {
+    let mut file = fs::File::create(path)?;
+    let mut written = 0;
+    loop {
+        match file.write(&[7; 65_536]) {
+            Ok(count) => written += count,
+            Err(error) => return Ok(format!("wrote {written} then {}", outcome(Err(error)))),
+        }
+    }
+}
+
+/// Tries what must not work (sandbox.md 8), one line each: NAME OUTCOME.
+fn attack() {
+    let say = |name: &str, result: Result<(), Errno>| match result {
+        Ok(()) => tell(&format!("{name} worked")),
+        Err(errno) => tell(&format!("{name} {errno:?}")),
+    };
+    let file = |result: io::Result<()>| {
+        result.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc_unknown())))
+    };
+    let none = None::<&str>;
+    say(
+        "mount",
+        mount(none, "/tmp", Some("tmpfs"), MsFlags::empty(), none),
+    );
+    say("umount", umount2("/proc", MntFlags::MNT_DETACH));
+    say("pivot_root", nix::unistd::pivot_root("/tmp", "/tmp"));
+    for (name, flag) in [
+        ("unshare-user", CloneFlags::CLONE_NEWUSER),
+        ("unshare-ns", CloneFlags::CLONE_NEWNS),
+        ("unshare-net", CloneFlags::CLONE_NEWNET),
+    ] {
+        say(name, unshare(flag));
+    }
+    let net = fs::File::open("/proc/self/ns/net").expect("one's own namespaces can be opened");
+    say("setns", nix::sched::setns(net, CloneFlags::empty()));
+    say("sethostname", nix::unistd::sethostname("x"));
+    say(
+        "mknod",
+        mknod("/tmp/disk", SFlag::S_IFBLK, Mode::S_IRWXU, makedev(254, 0)),
+    );
+    say("kill-init", kill(Pid::from_raw(1), Signal::SIGKILL));
+    say("signal-init", kill(Pid::from_raw(1), Signal::SIGTERM));
+    for (name, family, kind, protocol) in [
+        (
+            "raw",
+            AddressFamily::Inet,
+            SockType::Raw,
+            Some(SockProtocol::Icmp),
+        ),
+        ("packet", AddressFamily::Packet, SockType::Datagram, None),
+        ("vsock", AddressFamily::Vsock, SockType::Stream, None),
+        ("alg", AddressFamily::Alg, SockType::SeqPacket, None),
+        (
+            "sock-diag",
+            AddressFamily::Netlink,
+            SockType::Raw,
+            Some(SockProtocol::NetlinkSockDiag),
+        ),
+        (
+            "uevent",
+            AddressFamily::Netlink,
+            SockType::Raw,
+            Some(SockProtocol::NetlinkKObjectUEvent),
+        ),
+    ] {
+        say(
+            name,
+            socket(family, kind, SockFlag::empty(), protocol).map(drop),
+        );
+    }
+    let nix_setuid = nix::unistd::setuid(nix::unistd::Uid::from_raw(0));
+    say("setuid", nix_setuid);
+    for (name, path) in [
+        ("kcore", "/proc/kcore"),
+        ("init-environ", "/proc/1/environ"),
+        ("init-mem", "/proc/1/mem"),
+        ("init-exe", "/proc/1/exe"),
+        ("mem", "/dev/mem"),
+        ("kmsg", "/dev/kmsg"),
+        ("disk", "/dev/vda"),
+    ] {
+        let read = fs::File::open(path).and_then(|f| f.take(16).read_to_end(&mut Vec::new()));
+        let is_empty = matches!(read, Ok(0));
+        if is_empty {
+            tell(&format!("{name} empty"));
+        } else {
+            say(name, file(read.map(drop)));
+        }
+    }
+    for (name, path) in [
+        ("write-sysctl", "/proc/sys/kernel/core_pattern"),
+        ("write-userns", "/proc/sys/user/max_user_namespaces"),
+        ("sysrq", "/proc/sysrq-trigger"),
+        ("write-dev", "/dev/x"),
+        ("write-hosts", "/etc/hosts"),
+        (
+            "write-cgroup",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        ),
+        ("join-cgroup", "/sys/fs/cgroup/memory/cgroup.procs"),
+        ("exe", "/proc/self/exe"),
+        ("stack", "/inside"),
+        ("adj", "/proc/self/oom_score_adj"),
+    ] {
+        let open = fs::OpenOptions::new()
+            .write(true)
+            .create(name == "write-dev")
+            .open(path);
+        say(name, file(open.and_then(|mut f| f.write_all(b"-1"))));
+    }
+}
+
+/// A number that is no errno.
+const fn libc_unknown() -> i32 {
+    0
+}

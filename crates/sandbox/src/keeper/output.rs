@@ -1,0 +1,145 @@
+//! A dyno's FIFO: what its processes write waits there for dynod.
+//!
+//! Full, it holds the writers back, which is right as long as somebody reads. When dynod stays
+//! away, the keeper drains it instead and counts the lost lines, so that the app goes on.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use crate::sys::device::waiting_bytes;
+
+/// How long a FIFO that is nearly full may stay without a reader.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked at: nearly full and nobody reads, or not.
+const HURRY: Duration = Duration::from_millis(10);
+const REST: Duration = Duration::from_secs(1);
+
+/// The FIFO, as its keeper holds it.
+#[derive(Debug)]
+pub(crate) struct Output {
+    fifo: File,
+    capacity: usize,
+    /// Has an event when somebody has read: reads of a FIFO are accesses to its inode.
+    reads: Inotify,
+    last_read: Instant,
+    lost_lines: u64,
+}
+
+impl Output {
+    /// Takes the FIFO, which must be open for reading and writing without blocking.
+    pub(crate) fn new(fifo: OwnedFd) -> io::Result<Self> {
+        let capacity = fcntl(&fifo, FcntlArg::F_GETPIPE_SZ)?;
+        let reads = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fifo));
+        reads.add_watch(path.as_str(), AddWatchFlags::IN_ACCESS)?;
+        Ok(Self {
+            fifo: fifo.into(),
+            capacity: usize::try_from(capacity).map_err(|_| io::ErrorKind::InvalidData)?,
+            reads,
+            last_read: Instant::now(),
+            lost_lines: 0,
+        })
+    }
+
+    /// Whether everything has been read.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        Ok(waiting_bytes(self.fifo.as_fd())? == 0)
+    }
+
+    /// Makes room if nobody reads; tells when to look again.
+    pub(crate) fn relieve(&mut self) -> io::Result<Duration> {
+        if waiting_bytes(self.fifo.as_fd())? < self.capacity / 4 * 3 {
+            self.was_read()?;
+            return Ok(REST);
+        }
+        if self.was_read()? || self.last_read.elapsed() < PATIENCE {
+            return Ok(HURRY * 10);
+        }
+        self.drain()?;
+        self.forget_reads()?;
+        Ok(HURRY)
+    }
+
+    /// Lines lost since the last call; only once somebody reads again, or at the end.
+    pub(crate) fn take_lost_lines(&mut self) -> u64 {
+        std::mem::take(&mut self.lost_lines)
+    }
+
+    fn was_read(&mut self) -> io::Result<bool> {
+        let was_read = self.forget_reads()?;
+        if was_read {
+            self.last_read = Instant::now();
+        }
+        Ok(was_read)
+    }
+
+    fn forget_reads(&mut self) -> io::Result<bool> {
+        match self.reads.read_events() {
+            Ok(events) => Ok(!events.is_empty()),
+            Err(nix::errno::Errno::EAGAIN) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes a quarter of the capacity out, then up to the end of a line.
+    fn drain(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 16 * 1024];
+        let mut left = self.capacity / 4;
+        while left > 0 {
+            let part = buffer.len().min(left);
+            let length = self.fifo.read(buffer.get_mut(..part).unwrap_or_default())?;
+            let read = buffer.get(..length).unwrap_or_default();
+            self.lost_lines += read.iter().filter(|b| **b == b'\n').count() as u64;
+            left = left.saturating_sub(length);
+            if length == 0 || (left == 0 && read.last() == Some(&b'\n')) {
+                return Ok(());
+            }
+        }
+        let mut byte = [0];
+        for _ in 0..model::limits::LOG_LINE_MAX_BYTES {
+            if self.fifo.read(&mut byte)? == 0 || byte == *b"\n" {
+                break;
+            }
+        }
+        self.lost_lines += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{OFlag, open};
+    use nix::sys::stat::Mode;
+    use std::io::Write;
+
+    #[test]
+    fn drains_whole_lines_when_nobody_reads() {
+        let path = std::env::temp_dir().join(format!("fifo-{}", std::process::id()));
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let fifo = open(&path, OFlag::O_RDWR | OFlag::O_NONBLOCK, Mode::empty()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut writer = File::from(fifo.try_clone().unwrap());
+        let mut output = Output::new(fifo).unwrap();
+        assert!(output.is_empty().unwrap());
+        let line = [b'x'; 100].map(|b| b);
+        let mut written = 0;
+        while writer.write(&[&line[..], b"\n"].concat()).is_ok() {
+            written += 1;
+        }
+        assert!(written > 100, "{written}");
+        assert_eq!(output.relieve().unwrap(), HURRY * 10, "patient at first");
+        output.last_read -= PATIENCE;
+        assert_eq!(output.relieve().unwrap(), HURRY);
+        let lost = output.take_lost_lines();
+        assert!(lost * 101 >= output.capacity as u64 / 4, "{lost}");
+        let mut rest = [0; 101];
+        output.fifo.read_exact(&mut rest).unwrap();
+        assert_eq!(rest[100], b'\n', "the next line is whole");
+    }
+}
