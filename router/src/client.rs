@@ -26,6 +26,9 @@ use tokio::time::Sleep;
 /// Bytes that are read and thrown away after an answer that closes.
 const LINGER_MAX_BYTES: usize = 64 * 1024;
 
+/// Silence after which the kernel asks the client's kernel whether it is there.
+const PROBE_AFTER: Duration = Duration::from_mins(1);
+
 /// By which listener a client came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
@@ -48,10 +51,8 @@ pub(crate) struct Conn {
 
 /// Serves a connection until it closes. Dropped before, it cuts what is under way.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, door: Door) {
-    let Ok(local) = stream.local_addr().and_then(|local| {
-        stream.set_nodelay(true)?;
-        Ok(local)
-    }) else {
+    let prepared = prepare(&stream).and_then(|()| stream.local_addr());
+    let Ok(local) = prepared else {
         return; // It is gone already.
     };
     let shared = Arc::clone(&worker.shared);
@@ -105,6 +106,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     if let Some(tunnel) = tunnel {
         tunnel.run().await;
     }
+}
+
+/// A client that vanished without a word (a laptop that was closed) is found out by the kernel, also
+/// where no timer of ours runs: in log sessions and pushes.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let probes = socket2::TcpKeepalive::new()
+        .with_time(PROBE_AFTER)
+        .with_interval(PROBE_AFTER / 4);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 /// Ends when the client was silent for longer than it may be.

@@ -82,7 +82,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let why = if self.worker.shared.is_forced.load(Ordering::Relaxed) {
+        let why = if std::thread::panicking() {
+            Failure::Platform
+        } else if self.worker.shared.is_forced.load(Ordering::Relaxed) {
             Failure::ForcedClose
         } else if self.activity.has_stalled() {
             Failure::ClientIdle

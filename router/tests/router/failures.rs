@@ -108,7 +108,9 @@ async fn limits_of_a_response() {
         "c".repeat(8_200)
     );
     let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: 1\r\n".repeat(1_100));
-    for response in [cookie, head] {
+    let line = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(600_000));
+    let huge = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(2_000_000));
+    for response in [cookie, head, line, huge] {
         let response: &'static str = response.leak();
         let dyno = Dyno::saying_once(response).await;
         let world = World::with(short(), &[&dyno]);
