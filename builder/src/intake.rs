@@ -24,12 +24,14 @@ use axum::routing::{get, post};
 use body::Incoming;
 use client::Client;
 use model::feed::{Access, App};
+use model::limits::GIT_JOBS_AT_ONCE;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 /// Bytes of one piece of an answer.
@@ -45,6 +47,8 @@ pub(crate) struct Intake {
     site: Arc<Site>,
     /// Pushes and fetches under way.
     tasks: Arc<Mutex<JoinSet<()>>>,
+    /// One for each git program.
+    permits: Arc<Semaphore>,
 }
 
 impl Intake {
@@ -53,6 +57,7 @@ impl Intake {
         Self {
             site,
             tasks: Arc::default(),
+            permits: Arc::new(Semaphore::new(GIT_JOBS_AT_ONCE)),
         }
     }
 
@@ -69,6 +74,12 @@ impl Intake {
     /// What is under way, to be waited for; nothing may come after.
     pub(crate) fn take_tasks(&self) -> JoinSet<()> {
         std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for its turn to start a git program; the client that waits may go at any time.
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -109,6 +120,7 @@ async fn advertise(
         (_, Service::ReceivePack) => "empty.git".to_owned(),
         (_, Service::UploadPack) => return no_app(&name),
     };
+    let _permit = intake.permit().await;
     match advertisement(site, service, &folder, protocol(&headers)).await {
         Ok(body) => {
             let content_type = format!("application/x-{}-advertisement", service.name());
@@ -179,13 +191,18 @@ async fn receive(
     if let Err(error) = site.repositories.ensure(push.app.id) {
         return answers::broken(&error);
     }
+    let permit = intake.permit().await;
     let receiving = match push::begin(site, &push, protocol(&parts.headers)).await {
         Ok(receiving) => receiving,
         Err(error) => return answers::failed(&error),
     };
     let (answer, driven) = receiving.split();
     let (client, gone) = Client::new();
-    intake.spawn(push::drive(Arc::clone(site), push, driven, body, gone));
+    let driving = push::drive(Arc::clone(site), push, driven, body, gone);
+    intake.spawn(async move {
+        driving.await;
+        drop(permit);
+    });
     result(Service::ReceivePack, answer, client)
 }
 
@@ -229,6 +246,7 @@ async fn fetch(
     let folder = repository::folder(app.id);
     let (spec, secrets) = git_job::git(site, what, &folder, protocol);
     let unused = OwnedFd::from(File::open("/dev/null")?);
+    let permit = intake.permit().await;
     let job = site
         .jobs
         .start(spec, secrets, vec![stdin, stdout, stderr, unused])
@@ -251,6 +269,7 @@ async fn fetch(
             }
             () = gone.wait() => tracing::debug!(app.name = %name, "fetch cut"),
         }
+        drop(permit);
     });
     Ok(result(Service::UploadPack, answer, client))
 }

@@ -31,16 +31,18 @@ use intake::Intake;
 use link::config::Config;
 use link::stop::Stop;
 use model::feed::Role;
+use model::limits;
 use site::Site;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
-/// Builds at once on this node: each may use 2.5 GB, and waits for the network more than it works.
-const BUILDS_AT_ONCE: usize = 2;
-/// How long pushes may go on after the stop was asked for; the supervisor waits 30 s.
-const DRAIN: Duration = Duration::from_secs(25);
+/// How long pushes may go on after the stop was asked for.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How long they then have to tell their pushers; together it is less than the supervisor waits
+/// (`limits::ROLE_STOP_TIMEOUT_MS`).
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// Why the role cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +74,8 @@ pub fn run(config: &Config) -> Result<(), BuilderError> {
 async fn serve(config: &Config) -> Result<(), BuilderError> {
     let stop = Stop::on_signals().map_err(BuilderError::Start)?;
     let listeners = link::listeners::unix("git")?;
-    let site = Arc::new(open(config)?);
+    let (closing, close) = Stop::by_hand();
+    let site = Arc::new(open(config, closing)?);
     let intake = Intake::new(Arc::clone(&site));
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&site), stop.clone()));
 
@@ -86,7 +89,7 @@ async fn serve(config: &Config) -> Result<(), BuilderError> {
     }
     tracing::info!(node = config.node, "takes pushes");
     stop.requested().await;
-    let drained = tokio::time::timeout(DRAIN, async {
+    let mut end = std::pin::pin!(async {
         while let Some(served) = servers.join_next().await {
             if let Ok(Err(error)) = served {
                 tracing::error!(%error, "git was not served to the end");
@@ -95,9 +98,12 @@ async fn serve(config: &Config) -> Result<(), BuilderError> {
         let mut tasks = intake.take_tasks();
         while tasks.join_next().await.is_some() {}
     });
-    if drained.await.is_err() {
-        // Their jobs die with our ends of their lifelines, and no ref has moved.
-        tracing::warn!("pushes were cut by the stop");
+    if tokio::time::timeout(DRAIN, &mut end).await.is_err() {
+        close.stop();
+        if tokio::time::timeout(CLOSE, &mut end).await.is_err() {
+            // Their jobs die with our ends of their lifelines, and no ref has moved.
+            tracing::warn!("pushes were cut by the stop");
+        }
     }
     if let Err(error) = upkeep.await {
         tracing::error!(%error, "upkeep ended badly");
@@ -105,7 +111,7 @@ async fn serve(config: &Config) -> Result<(), BuilderError> {
     Ok(())
 }
 
-fn open(config: &Config) -> Result<Site, BuilderError> {
+fn open(config: &Config, closing: Stop) -> Result<Site, BuilderError> {
     let data = |error: Box<dyn std::error::Error + Send + Sync>| BuilderError::Data(error);
     let dir = &config.data_dir;
     let (shelf, leftovers) = Shelf::open(&dir.join("shelf")).map_err(|e| data(e.into()))?;
@@ -121,7 +127,10 @@ fn open(config: &Config) -> Result<Site, BuilderError> {
         blobs: Blobs::open(&dir.join("blobs")).map_err(|e| data(e.into()))?,
         shelf,
         layers: Names::open(&dir.join("layers")).map_err(|e| data(e.into()))?,
-        queue: queue::Queue::new(BUILDS_AT_ONCE),
+        outputs: output::kept::Outputs::open(dir.join("journal/builder"))
+            .map_err(|e| data(e.into()))?,
+        queue: queue::Queue::new(limits::BUILDS_AT_ONCE),
+        closing,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Every line that the pusher sees, and the way it takes: to the hook, and to the build's output.
 
+pub(crate) mod kept;
 pub(crate) mod phrases;
 pub(crate) mod steps;
 pub(crate) mod text;

@@ -3,8 +3,7 @@
 //! The app's own list, else the `.buildpacks` file of the repository, else the first of the
 //! built-in ones that says yes.
 
-/// Buildpacks of one build; ours. Heroku's apps have three or four.
-pub(crate) const BUILDPACKS_MAX: usize = 10;
+use model::limits::BUILDPACKS_MAX;
 
 /// The order in which built-in buildpacks are asked (heroku.md 4.2), as far as they are there.
 const ORDER: [&str; 13] = [

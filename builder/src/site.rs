@@ -3,12 +3,12 @@
 use crate::api::Api;
 use crate::build::cache::Caches;
 use crate::jobs::Jobs;
+use crate::output::kept::Outputs;
 use crate::queue::Queue;
 use crate::repository::Repositories;
 use artifact::{Blobs, Names, Shelf};
 use link::config::Config;
-use model::app;
-use std::path::PathBuf;
+use link::stop::Stop;
 
 /// The builder of a node.
 #[derive(Debug)]
@@ -29,14 +29,10 @@ pub(crate) struct Site {
     pub shelf: Shelf,
     /// Runtime layers by their recipe.
     pub layers: Names,
+    /// What builds say.
+    pub outputs: Outputs,
     /// Who builds when.
     pub queue: Queue,
-}
-
-impl Site {
-    /// Where a build's output is kept: `journal/builder/<app id>/<build id>.out`.
-    pub(crate) fn output_path(&self, app: app::Id, build: uuid::Uuid) -> PathBuf {
-        let folder = self.config.data_dir.join("journal/builder");
-        folder.join(app.to_string()).join(format!("{build}.out"))
-    }
+    /// When what still runs has to end, because we do.
+    pub closing: Stop,
 }

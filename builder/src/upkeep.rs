@@ -125,6 +125,7 @@ type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 async fn remove(site: &Site, app: app::Id) -> Outcome {
     let repositories = site.repositories.clone();
     tokio::task::spawn_blocking(move || repositories.remove(app)).await??;
+    site.outputs.remove(app)?;
     if site.caches.list()?.contains(&app) {
         site.caches
             .remove(&site.jobs, &site.config.default_stack, app)

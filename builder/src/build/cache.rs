@@ -8,6 +8,7 @@ use super::workshop::Workshop;
 use crate::jail::{self, copy};
 use crate::jobs::{self, JobError, Jobs, bind, bind_writable, data};
 use model::app;
+use model::limits::BUILD_CACHE_MAX_BYTES;
 use sandbox::{Mount, Secrets};
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -19,8 +20,6 @@ use tokio::sync::OwnedMutexGuard;
 
 /// The folder of a build's volume that holds what it changed.
 pub(crate) const CHANGES: &str = "cache";
-/// Bytes of one app's cache; ours. Heroku: "a few GB". More than that and it starts empty.
-const CACHE_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// The folder of caches.
 #[derive(Debug)]
@@ -117,7 +116,7 @@ impl Caches {
         fs::set_permissions(&new, Permissions::from_mode(0o777))?;
 
         let below = |name: &str| data(format!("cache/{app}/{stack}/{name}-{number}"));
-        let max_bytes = CACHE_MAX_BYTES.to_string();
+        let max_bytes = BUILD_CACHE_MAX_BYTES.to_string();
         let argv = [jail::PROGRAM, "jail", "copy", &max_bytes];
         let mounts = vec![
             Mount::Overlay {

@@ -10,14 +10,12 @@ use crate::output::Voice;
 use crate::plan::{Buildpack, Source};
 use artifact::hash::Hasher;
 use model::digest::Digest;
+use model::limits::BUILDPACK_LAYERS_MAX;
 use model::slug::{Blob, Layer};
 use sandbox::Network;
 use std::fs;
 use std::io;
 use std::path::Path;
-
-/// Layers of one buildpack; ours.
-const LAYERS_MAX: usize = 10;
 
 /// A line of `bin/layers`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,9 +101,9 @@ fn parse(text: &str) -> Result<Vec<Wanted>, String> {
         .lines()
         .filter(|line| !line.trim().is_empty())
         .collect();
-    if lines.len() > LAYERS_MAX {
+    if lines.len() > BUILDPACK_LAYERS_MAX {
         return Err(format!(
-            "it wants {} layers, at most {LAYERS_MAX} are made",
+            "it wants {} layers, at most {BUILDPACK_LAYERS_MAX} are made",
             lines.len()
         ));
     }

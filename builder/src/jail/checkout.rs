@@ -9,9 +9,8 @@
 
 use super::names::{self, Hostile};
 use super::slugignore::{self, Ignored};
-use crate::plan::BUILDPACKS_MAX;
 use git2::{ObjectType, Odb, Oid, Repository, Tree};
-use model::limits::{PACKED_DEPTH_MAX, UNPACKED_MAX_BYTES, UNPACKED_MAX_ENTRIES};
+use model::limits::{BUILDPACKS_MAX, PACKED_DEPTH_MAX, UNPACKED_MAX_BYTES, UNPACKED_MAX_ENTRIES};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};

@@ -13,12 +13,8 @@ use crate::output::{Voice, text};
 use crate::queue::Turn;
 use crate::repository::Moving;
 use crate::site::Site;
-use journal::Output;
 use model::feed::{App, BuildOrder};
 use model::limits::BUILD_TIMEOUT_MS;
-use std::fs::{DirBuilder, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -46,6 +42,8 @@ enum DeployError {
     Slow,
     #[error("cancelled")]
     Cancelled,
+    #[error("the platform restarts")]
+    Closing,
     #[error("{reason}")]
     NotReleased { reason: String, lines: Vec<String> },
     #[error("not released")]
@@ -94,6 +92,7 @@ pub(crate) async fn deploy(
     let outcome = tokio::select! {
         outcome = story => outcome,
         () = gone.wait() => Err(DeployError::Cancelled),
+        () = site.closing.requested() => Err(DeployError::Closing),
     };
     match outcome {
         Ok(finished) => Ok(Deployed { moving, finished }),
@@ -231,6 +230,10 @@ async fn report(
             vec!["A build may take 15 minutes.".to_owned()],
         ),
         DeployError::Cancelled => ("the push was cancelled".to_owned(), Vec::new()),
+        DeployError::Closing => (
+            "the platform restarts".to_owned(),
+            vec!["The build was stopped for it; push again in a moment.".to_owned()],
+        ),
         DeployError::NotReleased { reason, lines } => (
             reason.clone(),
             lines
@@ -272,17 +275,7 @@ async fn refuse(voice: &Voice, lines: &[String], reason: &str) -> String {
 }
 
 async fn keep_output(site: &Site, order: &BuildOrder, voice: &Voice) {
-    let path = site.output_path(order.app.id, order.build);
-    let create = || {
-        let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
-        match DirBuilder::new().mode(0o770).create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            Err(_) => {}
-            Ok(()) => std::fs::set_permissions(folder, Permissions::from_mode(0o2770))?,
-        }
-        Output::create(&path).map_err(io::Error::other)
-    };
-    match create() {
+    match site.outputs.create(order.app.id, order.build) {
         Ok(output) => voice.keep(output).await,
         Err(error) => {
             tracing::warn!(app.name = %order.app.name, %error, "a build's output is not kept");
