@@ -10,8 +10,8 @@
 //! - `<hex>.tmp-<random>/` is being filled, `<hex>.gone-<random>/` waits for its removal.
 //!
 //! Builder and dynod use it at once, as different users of one group. Who changes names holds the
-//! lock of the shelf (flock(2)) for some file operations, never while it writes or removes a tree; a
-//! folder is renamed as a whole, so who comes second finds the first one's entry and takes that.
+//! lock of the shelf (flock(2)) for some file operations, never while it writes or removes a tree;
+//! a folder is renamed as a whole, so who comes second finds the first one's entry and takes that.
 
 mod record;
 

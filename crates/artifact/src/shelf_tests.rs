@@ -90,7 +90,8 @@ fn an_unsettled_entry_of_an_earlier_boot_gives_way() {
     let shelf = open(&scratch);
     let digest = put(&shelf, "x");
     let mut after = shelf.clone();
-    after.boot_id = "another".into(); // Not swept: the other role opened the shelf before the crash.
+    // Not swept: the other role opened the shelf before.
+    after.boot_id = "another".into();
     assert_eq!(after.path(&digest).unwrap(), None);
     let place = put(&after, "x");
     assert_eq!(place, digest);

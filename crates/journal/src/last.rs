@@ -19,7 +19,8 @@ pub struct Tail {
     pub position: Position,
 }
 
-/// Takes the last `n` lines (at most [`LOG_LINES_MAX`]) that pass `filter`, of all folders together.
+/// Takes the last `n` lines (at most [`LOG_LINES_MAX`]) that pass `filter`, of all folders
+/// together.
 ///
 /// Lines are ordered by time across folders and stay in the order of writing within one. A folder
 /// that does not exist is empty.

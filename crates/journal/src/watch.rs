@@ -38,6 +38,12 @@ enum Watched {
     Itself(WatchDescriptor),
 }
 
+impl Watched {
+    fn is(self, wd: WatchDescriptor) -> bool {
+        matches!(self, Self::Around(own) | Self::Itself(own) if own == wd)
+    }
+}
+
 impl Watch {
     pub(crate) fn open(dirs: &[PathBuf]) -> Result<Self, DiskError> {
         let flags = InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK;
@@ -111,7 +117,7 @@ impl Watch {
 
     fn forget(&mut self, wd: WatchDescriptor) {
         for folder in &mut self.folders {
-            if matches!(folder.watched, Watched::Itself(w) | Watched::Around(w) if w == wd) {
+            if folder.watched.is(wd) {
                 folder.watched = Watched::No;
             }
         }
@@ -130,8 +136,7 @@ impl Watch {
             folder.watched = watched;
         }
         for wd in unneeded {
-            let is_needed = |folder: &Folder| matches!(folder.watched, Watched::Around(w) | Watched::Itself(w) if w == wd);
-            if self.folders.iter().any(is_needed) {
+            if self.folders.iter().any(|folder| folder.watched.is(wd)) {
                 continue;
             }
             match self.inotify.rm_watch(wd) {

@@ -50,7 +50,10 @@ pub enum OpenError {
         what: &'static str,
     },
     /// `SQLite` finds that the file is damaged; nothing was changed.
-    #[error("open the store {}: it is damaged ({problem}); restore it from a backup", path.display())]
+    #[error(
+        "open the store {}: it is damaged ({problem}); restore it from a backup",
+        path.display()
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,

@@ -1,8 +1,8 @@
 //! The platform's state: records by key, changed by compare-and-swap, watched by prefix.
 //!
-//! Only the api opens it. Every commit gets a revision, one more than the last; a record carries the
-//! revision that wrote it, so that a [`Transaction`] can demand that what it was decided on still
-//! holds. A commit is on the disk when it returns.
+//! Only the api opens it. Every commit gets a revision, one more than the last; a record carries
+//! the revision that wrote it, so that a [`Transaction`] can demand that what it was decided on
+//! still holds. A commit is on the disk when it returns.
 //!
 //! [`Store`] is `SQLite` in one file. It is a plain struct; it becomes a trait with the change that
 //! adds etcd, which is why nothing of SQL is to be seen from outside and why the semantics are
@@ -16,16 +16,20 @@
 //! All of it blocks; async callers use `spawn_blocking` and hear of commits by
 //! [`Store::on_commit`].
 
+mod commit;
 mod database;
 mod key;
 mod store;
 mod transaction;
+mod view;
 mod watch;
 
 #[cfg(test)]
 mod scratch;
 
+pub use commit::CommitError;
 pub use database::OpenError;
-pub use store::{CommitError, Entry, ReadError, Revision, Store, Versioned, View};
+pub use store::Store;
 pub use transaction::{Transaction, TransactionError};
+pub use view::{Entry, ReadError, Revision, Versioned, View};
 pub use watch::{Change, Changes, Watch};

@@ -3,9 +3,11 @@
 use super::*;
 use crate::scratch::Scratch;
 use crate::transaction::TransactionError;
+use crate::watch::Change;
+use model::limits::{STORE_CHANGES_MAX, STORE_HISTORY_REVISIONS};
+use rusqlite::TransactionBehavior;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);

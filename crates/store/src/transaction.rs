@@ -1,7 +1,7 @@
 //! What a commit demands and does.
 
 use crate::key::is_key;
-use crate::store::Revision;
+use crate::view::Revision;
 use model::limits::{STORE_KEY_MAX_BYTES, STORE_TRANSACTION_MAX, STORE_VALUE_MAX_BYTES};
 use serde::Serialize;
 

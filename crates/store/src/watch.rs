@@ -3,7 +3,8 @@
 //! A watcher keeps a revision, not a queue: it asks the store what came after. However slow it is,
 //! nothing piles up for it, and a fast one is woken by each commit.
 
-use crate::store::{Listening, ReadError, Revision, Store};
+use crate::store::{Listening, Store};
+use crate::view::{ReadError, Revision};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TrySendError, sync_channel};
