@@ -5,16 +5,18 @@
 //! interface between the roles and this file, and stay as they are; dynod uses `unpack`, too.
 //! Each exits with 0, or with 1 and one line of why on standard error.
 //!
-//! | command | reads | writes |
-//! |---|---|---|
-//! | `checkout COMMIT` | `/repo/objects` | a build's folders in `/dest`, the tree in `src`; a JSON report to standard output |
-//! | `pack PREFIX TIME_S` | `/src` | tar + zstd to standard output, `<PREFIX>/…` in it |
-//! | `unpack` | tar + zstd from standard input | `/dest`; `{"entries":N,"size_bytes":N}` to standard output |
-//! | `copy MAX_BYTES` | `/src`; `/changes` | `/src` into `/dest`, unless `/changes` is empty; a JSON report |
-//! | `empty` | | removes all that is in `/dest` |
-//! | `detect N…` | buildpacks `/tmp/buildpacks/N` | a JSON report of what each `bin/detect` says, up to the first yes |
-//! | `outcome N` | `/tmp/build`, buildpack N | a JSON report: Procfile and `bin/release` |
-//! | `proc-receive` | git's hook protocol | see [`crate::hook`] |
+//! - `checkout COMMIT`: from `/repo/objects`; a build's folders into `/dest`, the tree into its
+//!   `src`; says [`checkout::Report`].
+//! - `pack PREFIX TIME_S`: `/src` as tar + zstd to standard output, `PREFIX/…` in it.
+//! - `unpack`: tar + zstd from standard input into `/dest`; says [`Unpacked`].
+//! - `copy MAX_BYTES`: `/src` into `/dest`, unless `/changes` is empty; says [`copy::Report`].
+//! - `empty`: removes all that is in `/dest`.
+//! - `detect N…`: `bin/detect` of `/tmp/buildpacks/N`, up to the first yes; says a list of
+//!   [`buildpacks::Said`].
+//! - `outcome N`: the Procfile, and `bin/release` of buildpack N; says [`buildpacks::Outcome`].
+//! - `proc-receive`: git's hook, see [`crate::hook`].
+//!
+//! What they say is one line of JSON on standard output.
 
 pub mod buildpacks;
 pub mod checkout;

@@ -69,7 +69,8 @@ pub(crate) enum PlanError {
     TooMany(usize),
 }
 
-/// Decides. `listed` is the app's list, `file` the `.buildpacks` file, `built_in` what is installed.
+/// Decides. `listed` is the app's list, `file` the `.buildpacks` file, `built_in` what is
+/// installed.
 pub(crate) fn plan(
     listed: &[String],
     file: Option<&str>,

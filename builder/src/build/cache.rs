@@ -1,4 +1,5 @@
-//! What buildpacks keep from build to build: `DATA/cache/<app id>/<stack>/c-N`, the highest N counts.
+//! What buildpacks keep from build to build: `DATA/cache/<app id>/<stack>/c-N`; the highest N
+//! counts.
 //!
 //! A build sees it below an overlay, so nothing in it changes. After a build that succeeded the
 //! merged view is copied to `new-N`, which becomes `c-N+1` in one step. The files belong to the

@@ -284,7 +284,8 @@ async fn keep_output(site: &Site, order: &BuildOrder, voice: &Voice) {
 }
 
 impl Deployed {
-    /// After git has ended: sees that the branch has moved, and keeps the build's cache.
+    /// After git has ended: sees that the branch has moved, keeps the build's cache, and lets what
+    /// it put on the shelf outlive a power cut.
     pub(crate) async fn settle(self, site: &Arc<Site>, app: &App) {
         let Self { moving, finished } = self;
         let now = site.repositories.branch(app.id, &moving.branch);
@@ -313,6 +314,11 @@ impl Deployed {
             }
         }
         drop(held);
+        let shelf = site.shelf.clone();
+        let settled = tokio::task::spawn_blocking(move || shelf.settle());
+        if let Ok(Err(error)) = settled.await {
+            tracing::warn!(error = chain(&error), "the shelf is not settled");
+        }
     }
 }
 
