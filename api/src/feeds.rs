@@ -1,0 +1,332 @@
+//! What the peers on the control socket are told: the published items, and a bounded queue per
+//! peer. A peer that does not keep up is cut; it comes back and takes a snapshot.
+
+use model::app;
+use model::feed::{Down, Item, Key, Role};
+use model::limits::{FEED_QUEUE_MAX, FRAME_MAX_BYTES};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, watch};
+
+/// Bytes of items in one message: the frame's bound less what is around them.
+const CHUNK_MAX_BYTES: usize = FRAME_MAX_BYTES - 64 * 1024;
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Feeds {
+    inner: Mutex<Inner>,
+    /// The number of this life of the api.
+    epoch: u64,
+    /// Roles that are connected; changes when one comes or goes.
+    roles: watch::Sender<Vec<Role>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    revision: u64,
+    items: HashMap<Key, Published>,
+    peers: Vec<Peer>,
+    last_peer: u64,
+}
+
+#[derive(Debug)]
+struct Published {
+    app: app::Id,
+    node: Option<String>,
+    item: Item,
+}
+
+#[derive(Debug)]
+struct Peer {
+    number: u64,
+    role: Role,
+    node: String,
+    queue: mpsc::Sender<Down>,
+}
+
+/// A peer's place in the feed; it leaves with it.
+#[derive(Debug)]
+pub(crate) struct Subscription<'a> {
+    feeds: &'a Feeds,
+    number: u64,
+    /// The whole state, to be sent first.
+    pub(crate) snapshot: Vec<Down>,
+    /// What comes after it. It ends when the peer did not keep up.
+    pub(crate) changes: mpsc::Receiver<Down>,
+}
+
+impl Drop for Subscription<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.feeds.lock();
+        inner.peers.retain(|peer| peer.number != self.number);
+        self.feeds.tell_roles(&inner);
+    }
+}
+
+/// An item with the node it is for, when it is for one only.
+pub(crate) struct Addressed {
+    pub(crate) node: Option<String>,
+    pub(crate) item: Item,
+}
+
+impl Feeds {
+    /// Starts with nothing published.
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                revision: epoch << 32,
+                items: HashMap::new(),
+                peers: Vec::new(),
+                last_peer: 0,
+            }),
+            epoch,
+            roles: watch::Sender::new(Vec::new()),
+        }
+    }
+
+    /// Publishes all items of an app in place of those before. `make` is told which keys are out
+    /// already: what never changes (a want) it need not make again, and gives as a bare key. When
+    /// it makes nothing of them, everything stays as it is.
+    pub(crate) fn publish(
+        &self,
+        app: app::Id,
+        make: impl FnOnce(&dyn Fn(Key) -> bool) -> Option<(Vec<Addressed>, Vec<Key>)>,
+    ) {
+        let mut inner = self.lock();
+        let Some((items, kept)) = make(&|key| inner.items.contains_key(&key)) else {
+            return;
+        };
+        let mut stay: HashSet<Key> = kept.into_iter().collect();
+        stay.extend(items.iter().map(|addressed| addressed.item.key()));
+        let gone: Vec<Key> = inner
+            .items
+            .iter()
+            .filter(|(key, published)| published.app == app && !stay.contains(key))
+            .map(|(key, _)| *key)
+            .collect();
+        let removed: Vec<Published> = gone
+            .iter()
+            .filter_map(|key| inner.items.remove(key))
+            .collect();
+        let mut set = Vec::new();
+        for Addressed { node, item } in items {
+            let key = item.key();
+            let is_same = inner.items.get(&key).is_some_and(|old| old.item == item);
+            if !is_same {
+                set.push(Published {
+                    app,
+                    node: node.clone(),
+                    item: item.clone(),
+                });
+                inner.items.insert(key, Published { app, node, item });
+            }
+        }
+        if !set.is_empty() || !removed.is_empty() {
+            inner.revision += 1;
+            self.send(&mut inner, &set, &removed);
+        }
+    }
+
+    /// Adds a peer: what there is now, and a queue of what comes.
+    pub(crate) fn subscribe(&self, role: Role, node: &str) -> Subscription<'_> {
+        let mut inner = self.lock();
+        let (queue, changes) = mpsc::channel(FEED_QUEUE_MAX);
+        inner.last_peer += 1;
+        let number = inner.last_peer;
+        inner.peers.push(Peer {
+            number,
+            role,
+            node: node.to_owned(),
+            queue,
+        });
+        let items = inner
+            .items
+            .values()
+            .filter(|published| published.is_for(role, node))
+            .map(|published| published.item.clone())
+            .collect();
+        let mut chunks = chunks(items);
+        let last = chunks.pop().unwrap_or_default();
+        let revision = inner.revision;
+        let snapshot = |is_last| {
+            move |items| Down::Snapshot {
+                revision,
+                last: is_last,
+                items,
+            }
+        };
+        let snapshot = chunks
+            .into_iter()
+            .map(snapshot(false))
+            .chain(std::iter::once(last).map(snapshot(true)))
+            .collect();
+        self.tell_roles(&inner);
+        Subscription {
+            feeds: self,
+            number,
+            snapshot,
+            changes,
+        }
+    }
+
+    /// The roles that are connected now.
+    pub(crate) fn roles(&self) -> watch::Receiver<Vec<Role>> {
+        self.roles.subscribe()
+    }
+
+    fn send(&self, inner: &mut Inner, set: &[Published], removed: &[Published]) {
+        let revision = inner.revision;
+        let epoch = self.epoch;
+        inner.peers.retain(|peer| {
+            let mine = |published: &&Published| published.is_for(peer.role, &peer.node);
+            let set = set.iter().filter(mine).map(|new| new.item.clone());
+            let remove: Vec<Key> = removed.iter().filter(mine).map(|old| old.item.key()).collect();
+            let mut chunks = chunks(set.collect());
+            if chunks.is_empty() && !remove.is_empty() {
+                chunks.push(Vec::new());
+            }
+            let mut remove = Some(remove);
+            let is_in_time = chunks.into_iter().all(|set| {
+                let change = Down::Change {
+                    revision,
+                    epoch,
+                    set,
+                    remove: remove.take().unwrap_or_default(),
+                };
+                peer.queue.try_send(change).is_ok()
+            });
+            if !is_in_time {
+                tracing::warn!(role = ?peer.role, "a peer does not keep up with the feed and is cut");
+            }
+            is_in_time
+        });
+        self.tell_roles(inner);
+    }
+
+    fn tell_roles(&self, inner: &Inner) {
+        let roles: Vec<Role> = inner.peers.iter().map(|peer| peer.role).collect();
+        self.roles.send_if_modified(|known| {
+            let is_new = *known != roles;
+            *known = roles;
+            is_new
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Published {
+    /// The builder hears of apps, a dynod also of its dynos, a router also of routes.
+    fn is_for(&self, role: Role, node: &str) -> bool {
+        let is_here = self.node.as_ref().is_none_or(|mine| mine == node);
+        let is_asked = match self.item {
+            Item::App(_) => true,
+            Item::Want(_) => role == Role::Dynod,
+            Item::Route(_) => role == Role::Router,
+        };
+        is_here && is_asked
+    }
+}
+
+/// Parts that fit a frame each. One item alone always does: its records are bounded.
+fn chunks(items: Vec<Item>) -> Vec<Vec<Item>> {
+    let mut chunks: Vec<Vec<Item>> = Vec::new();
+    let mut room = 0;
+    for item in items {
+        let size = serde_json::to_vec(&item).map_or(0, |json| json.len() + 1);
+        match chunks.last_mut() {
+            Some(chunk) if size <= room => {
+                room -= size;
+                chunk.push(item);
+            }
+            _ => {
+                room = CHUNK_MAX_BYTES.saturating_sub(size);
+                chunks.push(vec![item]);
+            }
+        }
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::app;
+    use model::feed::App;
+
+    fn item(commit: &str) -> Addressed {
+        let item = Item::App(App {
+            id: app().id,
+            name: app().name,
+            commit: Some(commit.to_owned()),
+        });
+        Addressed { node: None, item }
+    }
+
+    #[test]
+    fn a_peer_gets_a_snapshot_then_what_changes() {
+        let feeds = Feeds::new(2);
+        feeds.publish(app().id, |_| Some((vec![item("a")], vec![])));
+        let mut peer = feeds.subscribe(Role::Builder, "n1");
+        assert_eq!(*feeds.roles().borrow(), [Role::Builder]);
+        let [
+            Down::Snapshot {
+                revision,
+                last: true,
+                items,
+            },
+        ] = peer.snapshot.as_slice()
+        else {
+            panic!("{:?}", peer.snapshot)
+        };
+        assert_eq!((*revision >> 32, items.len()), (2, 1));
+        feeds.publish(app().id, |_| Some((vec![item("a")], vec![])));
+        assert!(peer.changes.try_recv().is_err(), "nothing changed");
+        feeds.publish(app().id, |_| Some((vec![item("b")], vec![])));
+        feeds.publish(app().id, |is_out| {
+            assert!(is_out(Key::App(app().id)));
+            Some((vec![], vec![]))
+        });
+        assert!(
+            matches!(peer.changes.try_recv().unwrap(), Down::Change { epoch: 2, ref set, .. } if set.len() == 1)
+        );
+        assert!(
+            matches!(peer.changes.try_recv().unwrap(), Down::Change { ref remove, .. } if remove.len() == 1)
+        );
+        drop(peer);
+        assert!(feeds.roles().borrow().is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_does_not_keep_up_is_cut() {
+        let feeds = Feeds::new(1);
+        let mut peer = feeds.subscribe(Role::Builder, "n1");
+        for n in 0..=FEED_QUEUE_MAX {
+            feeds.publish(app().id, |_| Some((vec![item(&n.to_string())], vec![])));
+        }
+        assert!(feeds.roles().borrow().is_empty());
+        let mut count = 0;
+        while peer.changes.try_recv().is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, FEED_QUEUE_MAX);
+        assert!(peer.changes.is_closed());
+    }
+
+    #[test]
+    fn snapshots_come_in_chunks() {
+        let items = (0..50).map(|_| item(&"x".repeat(100_000)).item).collect();
+        let parts = chunks(items);
+        assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), 50);
+        for part in &parts {
+            let message = Down::Snapshot {
+                revision: u64::MAX,
+                last: false,
+                items: part.clone(),
+            };
+            link::frame::encode(&message).unwrap();
+        }
+    }
+}
