@@ -1,8 +1,8 @@
 //! The role `builder`: takes pushes, builds them, and asks the api for their release.
 //!
-//! The way of a push: [`intake`] speaks git over HTTP and starts git's receive-pack in a job; its
-//! [`hook`] asks [`push`], which decides by [`policy`] and [`queue`] and tells the [`build`] story;
-//! every line goes through [`output`]. What runs inside jobs is [`jail`].
+//! The way of a push: `intake` speaks git over HTTP and starts git's receive-pack in a job; its
+//! `hook` asks `push`, which decides by `policy` and `queue` and tells the `build` story;
+//! every line goes through `output`. What runs inside jobs is `jail`.
 
 mod intake;
 

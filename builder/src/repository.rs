@@ -110,9 +110,13 @@ impl Repositories {
                 source,
             })?;
         }
-        // The job that checks a commit out is somebody else, and sees nothing but this folder.
-        fs::set_permissions(&path, Permissions::from_mode(0o755))
-            .map_err(failed("set the mode of", &path))?;
+        // The job that checks a commit out is somebody else, and sees nothing but this folder:
+        // what a strict umask took away is given back here, and by `core.sharedRepository` later.
+        for folder in ["", "objects", "objects/pack", "objects/info"] {
+            let path = path.join(folder);
+            fs::set_permissions(&path, Permissions::from_mode(0o755))
+                .map_err(failed("set the mode of", &path))?;
+        }
         write(&path.join("config"), configuration().as_bytes(), 0o644)
     }
 
@@ -206,6 +210,7 @@ pub(crate) fn folder(app: app::Id) -> String {
 fn configuration() -> String {
     format!(
         "[core]\n\trepositoryformatversion = 0\n\tbare = true\n\tfilemode = true\n\
+         \tsharedRepository = 0644\n\
          \thooksPath = /hooks\n\tlogAllRefUpdates = true\n\tfsyncMethod = batch\n\
          [receive]\n\tfsckObjects = true\n\tprocReceiveRefs = refs\n\tautogc = false\n\
          \tmaxInputSize = {PACK_MAX_BYTES}\n\tadvertiseAtomic = true\n\

@@ -1,9 +1,9 @@
 //! What the steps of one build see: a volume, and a root file system that lasts through them.
 //!
 //! In the volume, all made by the checkout job as 1000:1000: `src` the app, `cache` what changed in
-//! the build cache, `bp-N` buildpack N with what it wrote into its own folder, `from-N` a buildpack
-//! from elsewhere, `layer-N` a runtime layer that is being fetched. Beside them `root`: what changed
-//! in the root file system.
+//! the build cache, `bp-N` buildpack N with what it wrote into its own folder, `from-N` a
+//! buildpack from elsewhere, `layer-N` a runtime layer that is being fetched. Beside them `root`:
+//! what changed in the root file system.
 
 use super::{BuildError, cache, platform};
 use crate::jail::{self, buildpacks};

@@ -313,10 +313,10 @@ impl Deployed {
                 tracing::warn!(app.name = %app.name, error = chain(&error), "cache not kept");
             }
         }
-        drop(held);
-        let shelf = site.shelf.clone();
-        let settled = tokio::task::spawn_blocking(move || shelf.settle());
-        if let Ok(Err(error)) = settled.await {
+        drop((workshop, held));
+        let unsynced = site.shelf.clone();
+        let synced = tokio::task::spawn_blocking(move || unsynced.settle());
+        if let Ok(Err(error)) = synced.await {
             tracing::warn!(error = chain(&error), "the shelf is not settled");
         }
     }
