@@ -1,0 +1,81 @@
+//! `paas uninstall`: no trace of the platform on this machine. Part of `make uninstall`, which
+//! removes the programs, this one among them, after it.
+
+use crate::output;
+use crate::up;
+use anyhow::Context as _;
+use link::config::Config;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// `paas uninstall`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Uninstall {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = crate::DEFAULT_DATA_DIR)]
+    data: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Runs `paas uninstall`.
+pub(crate) fn run(uninstall: &Uninstall) -> anyhow::Result<ExitCode> {
+    up::only_root("paas uninstall")?;
+    let config = Config::load(&uninstall.data)?;
+    let apps = apps(&config.data_dir);
+    if !uninstall.yes && !is_sure(&config.data_dir, apps)? {
+        output::aside("       nothing was removed");
+        return Ok(ExitCode::FAILURE);
+    }
+    up::down::all(&config)?;
+    remove(&config.data_dir)?;
+    remove(&config.stacks_dir)?;
+    // One set of users serves all installations of a machine, and this was the last that is known.
+    for user in up::accounts::USERS {
+        command("userdel", user);
+    }
+    command("groupdel", up::accounts::GROUP);
+    output::aside("       apps, data, stacks and system users are removed");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_sure(data: &Path, apps: usize) -> anyhow::Result<bool> {
+    anyhow::ensure!(
+        std::io::stdin().is_terminal(),
+        "this deletes {apps} apps for good, and there is no terminal to ask at: add --yes (make uninstall YES=1)"
+    );
+    output::begin_aside(&format!(
+        " !     This deletes {} with {apps} apps for good. Type yes: ",
+        data.display()
+    ));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
+/// Each app has one bare repository.
+fn apps(data: &Path) -> usize {
+    std::fs::read_dir(data.join("git")).map_or(0, Iterator::count)
+}
+
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A user that is gone already is as good as removed.
+fn command(program: &str, name: &str) {
+    let done = Command::new(program).arg(name).output();
+    if let Ok(output) = done
+        && !output.status.success()
+    {
+        let message = String::from_utf8_lossy(&output.stderr);
+        output::aside(&format!("       {}", message.trim()));
+    }
+}
