@@ -1,0 +1,235 @@
+# make up          build, install and start the platform; again after a change: bring it into service
+# make down        stop it, dynos included; data stays
+# make uninstall   remove every trace (asks before it deletes apps; YES=1 answers)
+# make test        everything that CI runs, beside a running platform
+#
+# make up DOMAIN=paas.example.org DATA_DIR=/srv/paas HTTP_PORT=80    changes the defaults and keeps them
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+.PHONY: help up down uninstall test packages toolchain build stack programs settings start account \
+	next before formatting lints docs units system leftovers
+
+DOMAIN ?=
+DATA_DIR ?=
+HTTP_PORT ?=
+YES ?=
+
+INSTANCE := paas
+PROGRAM := /usr/local/lib/$(INSTANCE)
+# A data folder elsewhere is linked here, so that every command finds it.
+DATA := /var/lib/$(INSTANCE)
+STACK := debian-13
+UNIT := /etc/systemd/system/$(INSTANCE).service
+BUILT := target/release
+LOG := target/make.log
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
+export CARGO_TERM_COLOR := never
+
+# command:package, for commands that are looked for; then the Rust toolchain where there is none.
+PACKAGES := mmdebstrap:mmdebstrap mold:mold cc:build-essential pkg-config:pkg-config git:git nft:nftables \
+	iptables-restore:iptables mkfs.ext4:e2fsprogs update-ca-certificates:ca-certificates curl:curl useradd:passwd
+RUST_PACKAGES := rustc-web cargo-web rust-web-clippy rustfmt-web
+RUST_MINOR := 95
+
+# Run as root: `sudo make up` and `make up` do the same.
+ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
+# Whoever types: the account is theirs.
+PERSON := $(or $(SUDO_USER),$(shell id -un))
+
+# say WHAT; quietly WHAT COMMAND...: a line, and the command's output in a file, shown when it fails.
+define shell_functions
+say() { printf -- '-----> %s\n' "$$*"; }
+quietly() {
+	local what=$$1 started=$$SECONDS; shift
+	say "$$what"
+	mkdir -p $(dir $(LOG))
+	if ! "$$@" > $(LOG) 2>&1; then
+		tail -n 25 $(LOG) >&2
+		printf ' !     %s failed; all of its output: %s\n' "$$what" "$(LOG)" >&2
+		exit 1
+	fi
+	(( SECONDS - started < 2 )) || printf '       %s s\n' $$(( SECONDS - started ))
+}
+as_root() { $(ROOT) "$$@"; }
+as_person() {
+	if [[ $(PERSON) == "$$(id -un)" ]]; then "$$@"; else runuser -u $(PERSON) -- "$$@"; fi
+}
+# put FROM TO: installs a program unless it is there already; a new file, so that the old one runs on.
+put() { cmp -s "$$1" "$$2" || as_root install -D -m 755 "$$1" "$$2"; }
+endef
+
+help:
+	sed -n '/^#/!q; s/^# \?//p' Makefile
+
+up: packages toolchain build stack programs settings start account next
+
+packages:
+	$(shell_functions)
+	missing=()
+	for pair in $(PACKAGES); do
+		[[ -n $$(type -P "$${pair%%:*}") ]] || missing+=("$${pair#*:}")
+	done
+	if (( $${#missing[@]} > 0 )); then
+		quietly "Installing $${missing[*]}" as_root bash -c \
+			"export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends $${missing[*]}"
+	fi
+
+toolchain:
+	$(shell_functions)
+	version=$$(cargo --version 2> /dev/null || true)
+	minor=$$(sed -nE 's/^cargo 1\.([0-9]+).*/\1/p' <<< "$$version")
+	if (( $${minor:-0} < $(RUST_MINOR) )); then
+		quietly "Installing Rust ($(RUST_PACKAGES))" as_root bash -c \
+			"export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy $(RUST_PACKAGES)"
+	fi
+
+build:
+	$(shell_functions)
+	quietly "Building (minutes the first time, seconds later)" cargo build --release --locked \
+		-p paas -p sandbox -p static-server --bins
+
+stack:
+	$(shell_functions)
+	as_root stacks/make $(STACK)
+
+programs:
+	$(shell_functions)
+	say "Installing to $(PROGRAM)"
+	put $(BUILT)/paas $(PROGRAM)/paas
+	put $(BUILT)/nursery $(PROGRAM)/nursery
+	as_root mkdir -p $(PROGRAM) /usr/local/bin
+	as_root ln -sfn $(PROGRAM)/paas /usr/local/bin/paas
+	staged=$$(mktemp -d)
+	trap 'rm -rf "$$staged"' EXIT
+	for buildpack in python nodejs static procfile; do cp -r buildpacks/$$buildpack "$$staged/"; done
+	rm -rf "$$staged/static/server"
+	install -D -m 755 $(BUILT)/static-server "$$staged/static/bin/static-server"
+	chmod -R u=rwX,go=rX "$$staged"
+	if ! diff -rq "$$staged" $(PROGRAM)/buildpacks > /dev/null 2>&1; then
+		as_root rm -rf $(PROGRAM)/buildpacks.new
+		as_root cp -r "$$staged" $(PROGRAM)/buildpacks.new
+		as_root rm -rf $(PROGRAM)/buildpacks
+		as_root mv $(PROGRAM)/buildpacks.new $(PROGRAM)/buildpacks
+	fi
+
+settings:
+	$(shell_functions)
+	if [[ -n "$(DATA_DIR)" && "$(DATA_DIR)" != $(DATA) ]]; then
+		as_root mkdir -p "$(DATA_DIR)"
+		if [[ -e $(DATA) && $$(readlink -f $(DATA)) != $$(readlink -f "$(DATA_DIR)") ]]; then
+			printf ' !     %s\n' "data is in $$(readlink -f $(DATA)) already: make down, move it, link $(DATA) to it" >&2
+			exit 1
+		fi
+		as_root ln -sfnT "$$(readlink -f "$(DATA_DIR)")" $(DATA)
+	fi
+	ask() { as_person "$$@" 2> /dev/null || true; }
+	as_root $(PROGRAM)/paas configure --data $(DATA) \
+		$(if $(DOMAIN),--domain "$(DOMAIN)") $(if $(HTTP_PORT),--http-port "$(HTTP_PORT)") \
+		--pip "$$(ask pip config list)" --npm-registry "$$(ask npm config get registry)" \
+		--npm-timeout "$$(ask npm config get fetch-timeout)" > /dev/null
+	if [[ -d /run/systemd/system ]]; then
+		unit=$$(sed 's|@PROGRAM@|$(PROGRAM)|; s|@DATA@|$(DATA)|' src/up/paas.service)
+		if [[ "$$unit" != "$$(cat $(UNIT) 2> /dev/null)" ]]; then
+			as_root tee $(UNIT) <<< "$$unit" > /dev/null
+			as_root systemctl daemon-reload
+			as_root systemctl enable --quiet $(INSTANCE).service
+		fi
+	fi
+
+start:
+	$(shell_functions)
+	say "Starting the platform"
+	as_root $(PROGRAM)/paas up --data $(DATA)
+
+# Root is signed in through the control socket; everybody else with a token that root got there.
+account:
+	$(shell_functions)
+	if as_person paas auth:whoami > /dev/null 2>&1; then exit 0; fi
+	say "Signing $(PERSON) in"
+	if [[ $(PERSON) == root ]]; then
+		paas login --data $(DATA)
+	else
+		home=$$(as_root mktemp -d)
+		trap 'as_root rm -rf "$$home"' EXIT
+		as_root env HOME="$$home" XDG_CONFIG_HOME="$$home/.config" paas login --data $(DATA) > /dev/null
+		api=$$(paas status --json --data $(DATA) | sed -nE 's/.*"api_url": *"([^"]+)".*/\1/p')
+		as_root env HOME="$$home" XDG_CONFIG_HOME="$$home/.config" paas auth:token |
+			as_person paas login --api-url "$$api"
+	fi
+
+next:
+	printf '\n'
+	paas status --data $(DATA) | sed -n '1,4p'
+	cat <<-END
+
+	Next, a sample app from here to the browser:
+	  cp -r tests/apps/python-gunicorn ~/hello && cd ~/hello
+	  git init -q -b main && git add . && git commit -qm first
+	  paas create hello
+	  git push paas main
+	  paas open
+	END
+
+down:
+	$(shell_functions)
+	say "Stopping the platform"
+	as_root $(PROGRAM)/paas down --data $(DATA)
+
+uninstall:
+	$(shell_functions)
+	if [[ -x $(PROGRAM)/paas ]]; then
+		as_root $(PROGRAM)/paas uninstall --data $(DATA) $(if $(YES),--yes)
+	fi
+	as_person paas logout > /dev/null 2>&1 || true
+	if [[ -e $(UNIT) ]]; then
+		as_root systemctl disable --quiet $(INSTANCE).service
+		as_root rm -f $(UNIT)
+		as_root systemctl daemon-reload
+	fi
+	as_root rm -rf $(PROGRAM) /usr/local/bin/paas $(DATA)
+	say "Nothing of the platform is left"
+
+test: before formatting lints docs units system leftovers
+
+before:
+	mkdir -p target
+	.ci/leftovers > target/leftovers.before
+
+formatting:
+	cargo fmt --all --check
+
+lints:
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS='-D warnings' cargo doc --release --locked --workspace --no-deps --document-private-items
+
+# Tests of namespaces, cgroups and users need root: the runner starts them so.
+units:
+	$(as_root_runner)
+	cargo build --release --locked --workspace --bins
+	cargo test --release --locked --workspace --exclude paas
+	cargo test --release --locked -p paas --bins --test tidy
+	for folder in buildpacks/tests; do
+		[[ ! -d $$folder ]] || python3 -m unittest discover -q -s "$$folder"
+	done
+
+system: stack
+	$(as_root_runner)
+	cargo test --release --locked -p paas --test system
+
+leftovers:
+	$(shell_functions)
+	left=$$(.ci/leftovers | grep -vxFf target/leftovers.before || true)
+	if [[ -n $$left ]]; then
+		printf ' !     tests left this on the machine:\n%s\n' "$$left" >&2
+		exit 1
+	fi
+
+define as_root_runner
+$(if $(ROOT),export CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER='sudo -E')
+endef
