@@ -77,7 +77,7 @@ pub(crate) enum BuildError {
         /// What its `bin/detect` calls the app.
         app: String,
         /// Why, as far as it said so.
-        cause: String,
+        cause: Vec<String>,
     },
     /// Another script of a buildpack failed.
     #[error("{script} of a buildpack failed")]
@@ -176,6 +176,15 @@ async fn run(
     Ok((ended.map_err(platform)?, last.map_err(platform)?))
 }
 
+/// Why a script failed, as far as it said so.
+fn cause(script: &str, ended: Ended, last: LastWords) -> Vec<String> {
+    let said = last.cause();
+    match ended {
+        Ended::Exit(_) if !said.is_empty() => said,
+        ended => vec![format!("{script}: {ended}")],
+    }
+}
+
 fn ms_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -200,7 +209,7 @@ impl BuildError {
             Self::Fetch { reference, why } => {
                 (format!("cannot fetch buildpack {reference}"), lines(why))
             }
-            Self::Compile { app, cause } => (format!("failed to compile {app} app"), lines(cause)),
+            Self::Compile { app, cause } => (format!("failed to compile {app} app"), cause.clone()),
             Self::Script { script, cause } => {
                 (format!("{script} of its buildpack failed"), cause.clone())
             }

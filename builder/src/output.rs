@@ -17,6 +17,9 @@ use tokio::task::JoinHandle;
 /// Lines on their way; more and the build waits for its reader.
 const LINES_MAX: usize = 1_024;
 
+/// Lines of a cause.
+const CAUSE_LINES_MAX: usize = 10;
+
 /// Speaks to the pusher. Clones speak in one voice, in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Voice(mpsc::Sender<Said>);
@@ -37,10 +40,12 @@ pub(crate) struct Scribe(JoinHandle<OwnedWriteHalf>);
 /// What a program said, as far as it tells why it failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LastWords {
-    /// The last line with Heroku's mark of an error, without it.
-    pub error: Option<String>,
+    /// The last lines with Heroku's mark of an error that follow each other, without it.
+    errors: Vec<String>,
+    /// Whether the next such line belongs to them.
+    is_open: bool,
     /// The last line that is not blank.
-    pub line: Option<String>,
+    line: Option<String>,
 }
 
 /// Begins to speak to a hook.
@@ -116,19 +121,30 @@ impl LastWords {
         if plain.is_empty() {
             return;
         }
-        if let Some(error) = line.trim_start().strip_prefix('!') {
-            let error = error.trim();
-            if !error.is_empty() {
-                self.error = Some(error.to_owned());
-            }
-        }
         self.line = Some(plain.to_owned());
+        let Some(error) = plain.strip_prefix('!').map(str::trim) else {
+            self.is_open = false;
+            return;
+        };
+        if error.is_empty() {
+            return;
+        }
+        if !self.is_open {
+            self.errors.clear();
+            self.is_open = true;
+        }
+        if self.errors.len() < CAUSE_LINES_MAX {
+            self.errors.push(error.to_owned());
+        }
     }
 
-    /// The best guess at why it failed.
-    pub(crate) fn cause(self) -> Option<String> {
-        let line = self.error.or(self.line)?;
-        Some(line.chars().take(300).collect())
+    /// The best guess at why it failed, in one or more lines; empty if it said nothing.
+    pub(crate) fn cause(self) -> Vec<String> {
+        let short = |line: String| line.chars().take(300).collect();
+        if self.errors.is_empty() {
+            return self.line.into_iter().map(short).collect();
+        }
+        self.errors.into_iter().map(short).collect()
     }
 }
 
@@ -219,19 +235,23 @@ mod tests {
 
     #[test]
     fn causes() {
-        let cause = |lines: &[&str]| {
+        let check = |lines: &[&str], expected: &[&str]| {
             let mut last = LastWords::default();
             for line in lines {
                 last.note(line);
             }
-            last.cause()
+            assert_eq!(last.cause(), expected, "{lines:?}");
         };
-        assert_eq!(cause(&[]), None);
-        assert_eq!(cause(&["", " "]), None);
-        assert_eq!(cause(&["a", "b", ""]).as_deref(), Some("b"));
-        assert_eq!(
-            cause(&[" !     no such version", " !", "exiting"]).as_deref(),
-            Some("no such version")
+        check(&[], &[]);
+        check(&["", " "], &[]);
+        check(&["a", "b", ""], &["b"]);
+        check(
+            &[" !     no such version", " !", " !     try 2", "exiting"],
+            &["no such version", "try 2"],
+        );
+        check(
+            &[" !     a warning", "-----> Next", " !     the fault"],
+            &["the fault"],
         );
     }
 
@@ -242,7 +262,7 @@ mod tests {
         let (voice, scribe) = speak(writer);
         voice.say("-----> One").await;
         let last = voice.relay(&b"two\n\x07 !  three"[..]).await.unwrap();
-        assert_eq!(last.cause().as_deref(), Some("\u{fffd} !  three"));
+        assert_eq!(last.cause(), ["\u{fffd} !  three"]);
         drop(voice);
         drop(scribe.finish().await.unwrap());
         let (mut reader, _) = theirs.into_split();

@@ -100,15 +100,9 @@ async fn one(
     if ended == Ended::Exit(0) {
         return Ok(());
     }
-    let cause = match ended {
-        Ended::Exit(_) => last
-            .cause()
-            .unwrap_or_else(|| format!("bin/compile: {ended}")),
-        Ended::Memory | Ended::Signal(_) | Ended::Killed => format!("bin/compile: {ended}"),
-    };
     Err(BuildError::Compile {
         app: compiled.app.clone(),
-        cause,
+        cause: super::cause("bin/compile", ended, last),
     })
 }
 
@@ -161,10 +155,10 @@ fn name(said: &Said) -> String {
 }
 
 fn refused(buildpack: &Buildpack, said: Option<Said>) -> BuildError {
-    let why = said.map(|said| match (said.stderr.trim(), said.exit_code) {
-        ("", 127) => "it has no bin/detect".to_owned(),
-        ("", _) => "its bin/detect says no to this app".to_owned(),
-        (text, _) => text.to_owned(),
+    let why = said.map(|said| match (said.exit_code, said.stderr.trim()) {
+        (127, _) => "it has no bin/detect".to_owned(),
+        (_, "") => "its bin/detect says no to this app".to_owned(),
+        (_, text) => text.to_owned(),
     });
     BuildError::NotCompatible {
         reference: buildpack.reference.clone(),

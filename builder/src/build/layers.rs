@@ -158,7 +158,7 @@ async fn fetch(
     if ended != jobs::Ended::Exit(0) {
         return Err(BuildError::Script {
             script: "bin/fetch",
-            cause: vec![last.cause().unwrap_or_else(|| ended.to_string())],
+            cause: super::cause("bin/fetch", ended, last),
         });
     }
     let sealed = pack::seal(workshop, &dest, "layer", 0).await?;
