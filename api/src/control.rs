@@ -40,7 +40,7 @@ impl Allowed {
             match User::from_name(name) {
                 Ok(Some(user)) => allowed.push((user.uid.as_raw(), role)),
                 Ok(None) => {
-                    tracing::error!("no user {name}: its role cannot connect; `paas up` makes it")
+                    tracing::error!("no user {name}: its role cannot connect; `paas up` makes it");
                 }
                 Err(error) => crate::say::failed("look up a system user", &error),
             }

@@ -144,14 +144,14 @@ mod tests {
         Existing {
             dyno: id(words[0].parse().unwrap()),
             name: Name::parse(words[1]).unwrap(),
-            release: release::Number(words[2][1..].parse().unwrap()),
+            release: release::Number(words[2].trim_start_matches('v').parse().unwrap()),
             size: Size::parse(words[3]).unwrap(),
             replaces: words.get(5).map(|word| id(word.parse().unwrap())),
         }
     }
 
     fn shown(actions: &[Action]) -> Vec<String> {
-        let number = |id: &Id| u128::from_str_radix(&id.to_string()[24..], 16).unwrap();
+        let number = |id: &Id| uuid::Uuid::parse_str(&id.to_string()).unwrap().as_u128();
         let shown = |action: &Action| match action {
             Action::Start {
                 name,

@@ -33,7 +33,7 @@ pub enum RecordsError {
     /// Reading failed.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The disk or SQLite refused; nothing was changed.
+    /// The disk or the database refused; nothing was changed.
     #[error(transparent)]
     Commit(CommitError),
     /// Something that must be new exists already.
@@ -71,16 +71,12 @@ impl RecordsError {
 
 impl From<RecordsError> for Failure {
     fn from(error: RecordsError) -> Self {
-        match &error {
-            RecordsError::Exists { key } => {
-                let name = key.rsplit('/').next().unwrap_or_default();
-                Self::invalid(format!("Name {name} is already taken"))
-            }
-            _ => {
-                crate::say::failed("read or write records", &error);
-                Self::internal()
-            }
+        if let RecordsError::Exists { key } = &error {
+            let name = key.rsplit('/').next().unwrap_or_default();
+            return Self::invalid(format!("Name {name} is already taken"));
         }
+        crate::say::failed("read or write records", &error);
+        Self::internal()
     }
 }
 

@@ -88,16 +88,13 @@ pub(crate) async fn make(
     app.newest = release.number;
     app.updated_at_us = release.created_at_us;
     change.put_release(app.id, &release);
-    let op = match &draft.slug {
-        Some(slug) => {
-            change.put_slug(app.id, slug);
-            add_types(platform, &mut change, app.id, &release.process_types)?;
-            Some(begin_op(platform, &mut change, &app, &release, &draft)?)
-        }
-        None => {
-            app.current = release.number;
-            None
-        }
+    let op = if let Some(slug) = &draft.slug {
+        change.put_slug(app.id, slug);
+        add_types(platform, &mut change, app.id, &release.process_types)?;
+        Some(begin_op(platform, &mut change, &app, &release, &draft)?)
+    } else {
+        app.current = release.number;
+        None
     };
     change.put_app(&app);
     change.commit().await?;

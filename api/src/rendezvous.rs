@@ -127,9 +127,8 @@ pub(crate) async fn meet(platform: &Arc<Platform>, dyno: Id, mut stream: UnixStr
     let (Some(want), Some(place)) = (want, place) else {
         return refuse(stream, "nobody waits for this dyno").await;
     };
-    let mut client = match tokio::time::timeout(ATTACH_TIMEOUT, place).await {
-        Ok(Ok(client)) => client,
-        _ => return refuse(stream, "nobody attached in time (R13)").await,
+    let Ok(Ok(mut client)) = tokio::time::timeout(ATTACH_TIMEOUT, place).await else {
+        return refuse(stream, "nobody attached in time (R13)").await;
     };
     let has_terminal = matches!(
         want.purpose,
@@ -211,13 +210,12 @@ async fn hear(platform: &Platform, stream: TcpStream, tls: &TlsAcceptor) {
             return;
         }
     };
-    match platform.waiting.take_secret(&secret) {
-        Some(waits) => {
-            if waits.send(client).is_err() {
-                tracing::info!("a client came for a one-off that was given up");
-            }
-        }
-        None => tracing::info!("a client said an unknown secret"),
+    let Some(waits) = platform.waiting.take_secret(&secret) else {
+        tracing::info!("a client said an unknown secret");
+        return;
+    };
+    if waits.send(client).is_err() {
+        tracing::info!("a client came for a one-off that was given up");
     }
 }
 

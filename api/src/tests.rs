@@ -1,4 +1,8 @@
-//! Samples that several tests use.
+//! Tests of the whole api, and samples that several tests use.
+
+mod harness;
+mod http;
+mod push;
 
 use crate::records::{App, Stage, Want};
 use model::account;

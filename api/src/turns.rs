@@ -74,7 +74,7 @@ impl Seat {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_after_the_other() {
         let turns = Turns::default();
         let (one, two) = (uuid::Uuid::from_u128(1), uuid::Uuid::from_u128(2));
@@ -82,7 +82,10 @@ mod tests {
         let first = turns.take(one, "v5 is being released", TURN_WAIT).await;
         let other = turns.take(two, "x", TURN_WAIT).await;
         assert!(first.is_ok() && other.is_ok());
-        let refused = turns.take(one, "y", TURN_WAIT).await.unwrap_err();
+        let refused = turns
+            .take(one, "y", Duration::from_millis(1))
+            .await
+            .unwrap_err();
         assert_eq!(refused.doing, "v5 is being released");
         drop(first);
         assert!(turns.take(one, "y", Duration::ZERO).await.is_ok());

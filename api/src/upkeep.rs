@@ -130,6 +130,7 @@ pub(crate) fn in_stage(want: &Want, stage: Stage) -> Want {
 mod tests {
     use super::*;
     use crate::fleet::Fleet;
+    use crate::records::Step::Put;
     use crate::tests::{seen, want};
 
     fn id(number: u128) -> Id {
@@ -142,7 +143,8 @@ mod tests {
         now_us: u64,
         expected: (&[Step], Option<u64>),
     ) {
-        let fleet = Fleet::new(wants);
+        let fleet = Fleet::new(Vec::new());
+        fleet.apply(wants.into_iter().map(|want| Put(Box::new(want))).collect());
         for (number, state) in states {
             fleet.observe(seen(*number, *state));
         }
@@ -159,6 +161,9 @@ mod tests {
         check(leaving(), &[(1, State::Up)], end, (removed, Some(end)));
         check(leaving(), &[(1, State::Crashed)], 2000, (removed, None));
         check(leaving(), &[], 2000, (removed, None));
+        // After a start of the api nothing is known of it: it may have requests.
+        let (steps, next) = Fleet::new(leaving()).look(|view| plan(view, 2000));
+        assert_eq!((steps, next), (Vec::new(), Some(end)));
     }
 
     #[test]

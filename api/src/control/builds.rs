@@ -23,7 +23,7 @@ const BUILDER_WAIT: Duration = Duration::from_secs(5);
 /// The same after a start of the api, when the other roles may start as well.
 const FIRST_BUILDER_WAIT: Duration = Duration::from_secs(30);
 /// How long a build that is done waits for another change of its app.
-const RELEASE_TURN_WAIT: Duration = Duration::from_secs(120);
+const RELEASE_TURN_WAIT: Duration = Duration::from_mins(2);
 
 /// The builder's process that is connected now.
 #[derive(Debug, Default)]

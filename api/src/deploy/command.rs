@@ -118,7 +118,7 @@ impl RunLog {
         let folder = deploy.platform.log.dynos(deploy.app);
         let lines = Lines::open(&[folder], &Position::start());
         Self {
-            lines: lines.inspect_err(|error| said(error)).ok(),
+            lines: lines.inspect_err(said).ok(),
             process: name.to_string(),
             since_us: deploy.op.began_at_us,
             queue: std::collections::VecDeque::new(),

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields are Heroku's")]
 pub(super) struct Answer {
     id: Uuid,
     name: String,

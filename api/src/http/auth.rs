@@ -95,8 +95,8 @@ impl FromRequestParts<Arc<Platform>> for Caller {
         let left = if is_local(&parts.headers) {
             platform.rates.left(caller.account.id, now_ms)
         } else {
-            let taken = platform.rates.take(caller.account.id, now_ms);
-            taken.ok_or_else(Failure::rate_limit)?
+            let left = platform.rates.take(caller.account.id, now_ms);
+            left.ok_or_else(Failure::rate_limit)?
         };
         if let Some(remaining) = parts.extensions.get::<Remaining>() {
             remaining.0.get_or_init(|| left);

@@ -255,11 +255,10 @@ impl Wish {
                     .map_err(|error| Failure::invalid(format!("{process_type}: {error}.")))?
             }
         };
-        let size = match (&self.size, &self.dyno_size) {
-            (Some(size), _) if !size.is_null() => parse_size(size)?,
-            (_, Some(size)) if !size.is_null() => parse_size(size)?,
-            _ => now.size,
-        };
+        let is_given = |value: &&Value| !value.is_null();
+        let size = self.size.as_ref().filter(is_given);
+        let size = size.or(self.dyno_size.as_ref().filter(is_given));
+        let size = size.map_or(Ok(now.size), parse_size)?;
         if !process_type.is_scalable() && quantity > 0 {
             return Err(Failure::invalid(
                 "`release` runs before each release and cannot be scaled.",
@@ -299,7 +298,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(wish: Value, expected: Result<&str, &str>) {
+    fn check(wish: &Value, expected: Result<&str, &str>) {
         let release = crate::tests::release(3, &["web", "worker", "release"]);
         let wishes: Updates = serde_json::from_value(json!({ "updates": wish })).unwrap();
         let updates: Vec<_> = wishes
@@ -322,33 +321,33 @@ mod tests {
 
     #[test]
     fn wishes() {
-        check(json!([{"type": "web", "quantity": 3}]), Ok("web@3:Basic"));
+        check(&json!([{"type": "web", "quantity": 3}]), Ok("web@3:Basic"));
         check(
-            json!([{"type": "web", "quantity": "+1", "size": null}]),
+            &json!([{"type": "web", "quantity": "+1", "size": null}]),
             Ok("web@3:Basic"),
         );
         check(
-            json!([{"type": "web", "size": "standard-2x"}, {"type": "worker", "quantity": "1"}]),
+            &json!([{"type": "web", "size": "standard-2x"}, {"type": "worker", "quantity": "1"}]),
             Ok("web@2:Standard-2X worker@1:Standard-1X"),
         );
         check(
-            json!([{"type": "web", "dyno_size": {"name": "Eco"}}]),
+            &json!([{"type": "web", "dyno_size": {"name": "Eco"}}]),
             Ok("web@2:Eco"),
         );
         check(
-            json!([{"type": "web", "quantity": "-3"}]),
+            &json!([{"type": "web", "quantity": "-3"}]),
             Err("web: quantity must be between 0 and 100."),
         );
         check(
-            json!([{"type": "web", "quantity": 1.5}]),
+            &json!([{"type": "web", "quantity": 1.5}]),
             Err("web: quantity is a number, or +N or -N."),
         );
         check(
-            json!([{"type": "gone", "quantity": 1}]),
+            &json!([{"type": "gone", "quantity": 1}]),
             Err("Couldn't find that process type."),
         );
         check(
-            json!([{"type": "release", "quantity": 1}]),
+            &json!([{"type": "release", "quantity": 1}]),
             Err("`release` runs before each release and cannot be scaled."),
         );
     }

@@ -1,4 +1,4 @@
-//! What every answer has: a Request-Id, an ETag, the version, a JSON body for each error. HEAD is
+//! What every answer has: a `Request-Id`, an `ETag`, the version, a JSON body for each error. HEAD is
 //! GET without the body.
 
 use super::auth::Remaining;
@@ -102,7 +102,7 @@ fn with_error_body(response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// Gives a JSON answer its ETag, and 304 to whoever has it already.
+/// Gives a JSON answer its `ETag`, and 304 to whoever has it already.
 async fn finish(
     response: Response<Body>,
     method: &Method,

@@ -84,7 +84,7 @@ fn supervised(platform: &Platform) -> Supervised {
     }
 }
 
-/// Resident memory, `VmRSS` of proc_pid_status(5).
+/// Resident memory, `VmRSS` of `proc_pid_status(5)`.
 fn memory_bytes(pid: i32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status

@@ -72,7 +72,7 @@ pub(crate) enum BuildState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Holder {
     pub(crate) pid: i32,
-    /// Clock ticks since boot, field 22 of /proc/PID/stat, proc_pid_stat(5).
+    /// Clock ticks since boot, field 22 of `/proc/PID/stat`, `proc_pid_stat(5)`.
     pub(crate) start_time: u64,
 }
 

@@ -17,7 +17,7 @@ const CLOSING_GRACE: Duration = Duration::from_millis(300);
 /// What the client still sends is read away for so long, or the kernel would cut off our last bytes.
 const LINGER: Duration = Duration::from_secs(2);
 /// Silence in both directions after which the connection is closed. Heroku: 1 h.
-const SILENCE: Duration = Duration::from_secs(3_600);
+const SILENCE: Duration = Duration::from_hours(1);
 /// Without a terminal, a last byte 04 that nothing follows within this time ends the input.
 const END_WAIT: Duration = Duration::from_millis(100);
 /// The end-of-input byte.
@@ -183,9 +183,9 @@ enum First {
 impl First {
     fn strip(&mut self, read: &[u8]) -> Vec<u8> {
         let (rest, next) = match (*self, read) {
-            (Self::Nothing, [b'\r', b'\n', rest @ ..]) => (rest.to_vec(), Self::Done),
             (Self::Nothing, [b'\r']) => (Vec::new(), Self::CarriageReturn),
-            (Self::CarriageReturn, [b'\n', rest @ ..]) => (rest.to_vec(), Self::Done),
+            (Self::Nothing, [b'\r', b'\n', rest @ ..])
+            | (Self::CarriageReturn, [b'\n', rest @ ..]) => (rest.to_vec(), Self::Done),
             (Self::CarriageReturn, rest) => ([b"\r", rest].concat(), Self::Done),
             (_, rest) => (rest.to_vec(), Self::Done),
         };
@@ -196,8 +196,8 @@ impl First {
 
 /// Waits until nothing has moved for too long.
 async fn silence(moved: &watch::Sender<()>) {
-    let mut moves = moved.subscribe();
-    while let Ok(Ok(())) = timeout(SILENCE, moves.changed()).await {}
+    let mut news = moved.subscribe();
+    while let Ok(Ok(())) = timeout(SILENCE, news.changed()).await {}
 }
 
 #[cfg(test)]
@@ -231,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn output_is_complete_and_closing_waits_for_the_end_of_input() {
         let (mut client, mut dyno) = pair(true);
-        let lines: String = (0..30_000).map(|n| format!("{n}\n")).collect();
+        let lines: String = (0..30_000).map(|n| n.to_string() + "\n").collect();
         let expected = lines.clone();
         let writer = tokio::spawn(async move {
             dyno.write_all(lines.as_bytes()).await.unwrap();

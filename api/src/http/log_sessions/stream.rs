@@ -36,13 +36,15 @@ pub(super) fn open(
         Failure::unavailable("Too many logs are being read. Close one and try again.")
     })?;
     let folders = platform.log.sources(session.app);
-    let (from, skip, history) = match last_id.and_then(parse_id) {
-        Some((position, skip)) => (position, skip, Vec::new()),
-        None => {
-            let shows = |line: &Line| session.shows(line);
-            let tail = journal::last(&folders, session.lines, &shows).map_err(broken)?;
-            (tail.position, 0, tail.lines)
-        }
+    let (from, skip, history) = if let Some((position, skip)) = last_id.and_then(parse_id) {
+        (position, skip, Vec::new())
+    } else {
+        let shows = |line: &Line| session.shows(line);
+        let tail = journal::last(&folders, session.lines, &shows).map_err(|error| {
+            crate::say::failed("read an app's log", &error);
+            Failure::internal()
+        })?;
+        (tail.position, 0, tail.lines)
     };
     let follow = if session.tail {
         let lines = Lines::open(&folders, &from).map_err(|error| {
@@ -91,11 +93,6 @@ pub(super) fn is_allowed(platform: &Platform, session: &Session) -> Result<bool,
         .any(|token| token.id == session.authorization && !token.is_expired(now_us));
     let app = platform.records.app(session.app)?;
     Ok(is_good && app.is_some_and(|app| app.owner == session.account))
-}
-
-fn broken(error: journal::Error) -> Failure {
-    crate::say::failed("read an app's log", &error);
-    Failure::internal()
 }
 
 /// A line with the id under which a reader may ask for what follows it.

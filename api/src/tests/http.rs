@@ -1,0 +1,482 @@
+//! The API through its real router.
+
+use super::harness::World;
+use crate::records::Scope;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn an_app_from_its_creation_to_its_end() {
+    let world = World::new().await;
+    let made = world.call("POST /apps", json!({"name": "hello"})).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let app = made.json();
+    assert_eq!(app["web_url"], "http://hello.paas.localhost/");
+    assert_eq!(app["git_url"], "http://git.paas.localhost/hello.git");
+    assert_eq!(app["owner"]["email"], "me@example.org");
+    for field in [
+        "repo_size",
+        "slug_size",
+        "build_stack",
+        "generation",
+        "released_at",
+    ] {
+        assert!(app.get(field).is_some(), "{field}");
+    }
+    let again = world.call("POST /apps", json!({"name": "hello"})).await;
+    assert_eq!(again.status, 422);
+    assert_eq!(again.json()["message"], "Name hello is already taken");
+
+    let by_id = world
+        .get(&format!("/apps/{}", app["id"].as_str().unwrap()))
+        .await;
+    assert_eq!(by_id.json(), app);
+    let releases = world.get("/apps/hello/releases").await.json();
+    let shown: Vec<_> = releases.as_array().unwrap().iter().collect();
+    assert_eq!(shown.len(), 2);
+    assert_eq!(shown[0]["description"], "Initial release");
+    assert_eq!(
+        (&shown[1]["version"], &shown[1]["current"]),
+        (&json!(2), &json!(true))
+    );
+    for path in ["addons", "formation", "dynos", "builds", "features"] {
+        let got = world.get(&format!("/apps/hello/{path}")).await;
+        assert_eq!(
+            (got.status.as_u16(), got.json()),
+            (200, json!([])),
+            "{path}"
+        );
+    }
+    let domains = world.get("/apps/hello/domains").await.json();
+    assert_eq!(domains[0]["hostname"], "hello.paas.localhost");
+
+    assert_eq!(
+        world.call("DELETE /apps/hello", Value::Null).await.status,
+        200
+    );
+    assert_eq!(world.get("/apps/hello").await.status, 404);
+    assert_eq!(world.get("/apps").await.json(), json!([]));
+    assert_eq!(
+        world
+            .call("POST /apps", json!({"name": "hello"}))
+            .await
+            .status,
+        201
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn bad_input_has_a_message() {
+    let world = World::new().await;
+    world.call("POST /apps", json!({"name": "hello"})).await;
+    for (line, body, status, message) in [
+        (
+            "GET /nothing",
+            Value::Null,
+            404,
+            "The requested API endpoint was not found.",
+        ),
+        (
+            "PUT /apps",
+            Value::Null,
+            404,
+            "The requested API endpoint was not found.",
+        ),
+        (
+            "GET /apps/none",
+            Value::Null,
+            404,
+            "Couldn't find that app.",
+        ),
+        (
+            "POST /apps",
+            json!({"name": "api"}),
+            422,
+            "`name`: this name is reserved",
+        ),
+        (
+            "POST /apps",
+            json!({"name": "x"}),
+            422,
+            "`name`: app names are 3 to 30",
+        ),
+        (
+            "POST /apps",
+            json!({"nam": "x"}),
+            422,
+            "unknown field `nam`",
+        ),
+        (
+            "POST /apps",
+            json!({"space": "x"}),
+            422,
+            "`space` is not available",
+        ),
+        (
+            "POST /apps",
+            json!({"stack": "cnb"}),
+            422,
+            "there is no stack `cnb`",
+        ),
+        ("POST /apps", json!([]), 422, "refused"),
+        (
+            "PATCH /apps/hello",
+            json!({"name": "other"}),
+            422,
+            "cannot be renamed yet",
+        ),
+        (
+            "PATCH /apps/hello/formation",
+            json!({"updates": [{"type": "web", "quantity": 1}]}),
+            404,
+            "Couldn't find that process type.",
+        ),
+        (
+            "POST /apps/hello/dynos",
+            json!({"command": "ls"}),
+            409,
+            "has nothing to run yet",
+        ),
+        (
+            "POST /apps/hello/releases",
+            json!({"release": "v2"}),
+            422,
+            "Cannot roll back to v2",
+        ),
+        (
+            "POST /apps/hello/releases",
+            json!({"release": 9}),
+            404,
+            "Couldn't find that release.",
+        ),
+        (
+            "DELETE /apps/hello/dynos/web.1",
+            Value::Null,
+            404,
+            "Couldn't find that dyno.",
+        ),
+        (
+            "POST /apps/hello/log-sessions",
+            json!({"lines": 0}),
+            422,
+            "`lines` is 1 to 1500.",
+        ),
+        (
+            "GET /apps/hello/pipeline-couplings",
+            Value::Null,
+            404,
+            "Couldn't find that pipeline coupling.",
+        ),
+        (
+            "DELETE /oauth/sessions/~",
+            Value::Null,
+            404,
+            "Couldn't find that session.",
+        ),
+        (
+            "GET /streams/logs/x/y",
+            Value::Null,
+            404,
+            "This log session has ended.",
+        ),
+    ] {
+        let got = world.call(line, body).await;
+        assert_eq!(got.status.as_u16(), status, "{line}: {got:?}");
+        let error = got.json();
+        let text = error["message"].as_str().unwrap();
+        assert!(text.contains(message), "{line}: {text}");
+        assert!(error["id"].is_string(), "{line}");
+    }
+    let large = json!({"name": "x".repeat(1024 * 1024)});
+    assert_eq!(world.call("POST /apps", large).await.status, 413);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn protocol() {
+    let world = World::new().await;
+    world.call("POST /apps", json!({"name": "hello"})).await;
+    let token = world.token.clone();
+
+    let got = world.get("/apps/hello").await;
+    let tag = got.header("etag").to_owned();
+    assert!(tag.starts_with("W/\""), "{got:?}");
+    assert_eq!(got.header("content-type"), "application/json");
+    assert_eq!(got.header("request-id").len(), 36);
+    assert_eq!(got.header("ratelimit-remaining"), "4498");
+    let same = world
+        .send(
+            "GET /apps/hello",
+            &token,
+            &[("if-none-match", &tag)],
+            Value::Null,
+        )
+        .await;
+    assert_eq!((same.status.as_u16(), same.text.as_str()), (304, ""));
+    let head = world
+        .send("HEAD /apps/hello", &token, &[], Value::Null)
+        .await;
+    assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
+    assert_eq!(head.header("content-length"), got.text.len().to_string());
+
+    let v2 = [("accept", "application/vnd.heroku+json; version=2")];
+    assert_eq!(
+        world
+            .send("GET /apps", &token, &v2, Value::Null)
+            .await
+            .status,
+        406
+    );
+    for token in ["", "wrong", "paas_0000000000000000000000000000000000000000"] {
+        let got = world.send("GET /apps", token, &[], Value::Null).await;
+        assert_eq!(got.status, 401, "{token}");
+        assert_eq!(got.json()["message"], "Invalid credentials provided.");
+    }
+    let range = [("range", "version ..; max=1, order=desc")];
+    let page = world
+        .send("GET /apps/hello/releases", &token, &range, Value::Null)
+        .await;
+    assert_eq!(page.status, 206);
+    assert_eq!(page.header("next-range"), "version ]2..; max=1, order=desc");
+    assert_eq!(page.header("content-range"), "version 2..2");
+    let next = [("range", page.header("next-range"))];
+    let page = world
+        .send("GET /apps/hello/releases", &token, &next, Value::Null)
+        .await;
+    assert_eq!((page.status.as_u16(), page.header("next-range")), (200, ""));
+    assert_eq!(page.json()[0]["version"], 1);
+    let bad = [("range", "version ..; max=0")];
+    assert_eq!(
+        world
+            .send("GET /apps/hello/releases", &token, &bad, Value::Null)
+            .await
+            .status,
+        416
+    );
+    let empty = [("range", ""), ("content-type", "application/json")];
+    assert_eq!(
+        world
+            .send("GET /apps", &token, &empty, Value::Null)
+            .await
+            .status,
+        200
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn tokens_and_what_they_may() {
+    let world = World::new().await;
+    world.call("POST /apps", json!({"name": "hello"})).await;
+    let other = world.token_of("you@example.org", Scope::Global).await;
+    let got = world
+        .send("GET /apps/hello", &other, &[], Value::Null)
+        .await;
+    assert_eq!(got.status, 404);
+    assert_eq!(
+        world
+            .send("GET /apps", &other, &[], Value::Null)
+            .await
+            .json(),
+        json!([])
+    );
+
+    let reader = world.token_of("me@example.org", Scope::Read).await;
+    for (line, status) in [
+        ("GET /apps/hello", 200),
+        ("GET /apps/hello/config-vars", 403),
+        ("DELETE /apps/hello", 403),
+        ("POST /oauth/authorizations", 403),
+    ] {
+        let got = world.send(line, &reader, &[], Value::Null).await;
+        assert_eq!(got.status.as_u16(), status, "{line}: {got:?}");
+    }
+
+    let made = world
+        .call(
+            "POST /oauth/authorizations",
+            json!({"description": "ci", "expires_in": 60}),
+        )
+        .await;
+    assert_eq!(made.status, 201);
+    let text = made.json()["access_token"]["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        world
+            .send("GET /account", &text, &[], Value::Null)
+            .await
+            .status,
+        200
+    );
+    let listed = world.get("/oauth/authorizations").await.json();
+    let shown: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["access_token"]["token"].as_str().unwrap())
+        .collect();
+    assert!(
+        shown.contains(&world.token.as_str()),
+        "one's own is whole: {shown:?}"
+    );
+    assert!(!shown.contains(&text.as_str()));
+    assert!(
+        shown
+            .iter()
+            .any(|one| one.contains("**********")
+                && text.starts_with(one.split('*').next().unwrap()))
+    );
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let revoked = world
+        .call(&format!("DELETE /oauth/authorizations/{id}"), Value::Null)
+        .await;
+    assert_eq!(revoked.status, 200);
+    assert_eq!(
+        world
+            .send("GET /account", &text, &[], Value::Null)
+            .await
+            .status,
+        401
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn config_vars_without_a_slug_make_a_release_at_once() {
+    let world = World::new().await;
+    world.call("POST /apps", json!({"name": "hello"})).await;
+    let set = world
+        .call(
+            "PATCH /apps/hello/config-vars",
+            json!({"A": "1", "B": "x\ny"}),
+        )
+        .await;
+    assert_eq!(
+        (set.status.as_u16(), set.json()),
+        (200, json!({"A": "1", "B": "x\ny"}))
+    );
+    let release = world.get("/apps/hello/releases/3").await.json();
+    assert_eq!(release["description"], "Set A, B config vars");
+    assert_eq!(
+        (&release["status"], &release["current"]),
+        (&json!("succeeded"), &json!(true))
+    );
+    world
+        .call("PATCH /apps/hello/config-vars", json!({"A": "1"}))
+        .await;
+    assert_eq!(
+        world.get("/apps/hello/releases/4").await.status,
+        404,
+        "equal values"
+    );
+    world
+        .call("PATCH /apps/hello/config-vars", json!({"A": null}))
+        .await;
+    assert_eq!(
+        world.get("/apps/hello/config-vars").await.json(),
+        json!({"B": "x\ny"})
+    );
+    let old = world
+        .get("/apps/hello/releases/v3/config-vars")
+        .await
+        .json();
+    assert_eq!(old, json!({"A": "1", "B": "x\ny"}));
+
+    // Nothing of it is readable on the disk, and it is there after a start.
+    let store = std::fs::read(world.folder.join("store/store.db")).unwrap();
+    let wal = std::fs::read(world.folder.join("store/store.db-wal")).unwrap_or_default();
+    let is_readable = |bytes: &[u8]| bytes.windows(3).any(|part| part == b"x\\n");
+    assert!(!is_readable(&store) && !is_readable(&wal));
+    let world = world.restarted().await;
+    assert_eq!(
+        world.get("/apps/hello/config-vars").await.json(),
+        json!({"B": "x\ny"})
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn logs() {
+    let world = World::new().await;
+    world.call("POST /apps", json!({"name": "hello"})).await;
+    world
+        .call("PATCH /apps/hello/config-vars", json!({"A": "1"}))
+        .await;
+    let session = world
+        .call("POST /apps/hello/log-sessions", json!({"lines": 2}))
+        .await;
+    assert_eq!(session.status, 201, "{session:?}");
+    let url = session.json()["logplex_url"].as_str().unwrap().to_owned();
+    let path = url.strip_prefix("http://api.paas.localhost").unwrap();
+    let plain = world
+        .send(&format!("GET {path}"), "", &[], Value::Null)
+        .await;
+    let lines: Vec<_> = plain.text.lines().map(|line| line.split_at(33).1).collect();
+    assert_eq!(
+        lines,
+        [
+            "app[api]: Set A config vars by user me@example.org",
+            "app[api]: Release v3 created by user me@example.org"
+        ]
+    );
+    let accept = [("accept", "text/event-stream")];
+    let events = world
+        .send(&format!("GET {path}"), "", &accept, Value::Null)
+        .await;
+    assert_eq!(events.header("content-type"), "text/event-stream");
+    assert_eq!(events.text.matches("data: ").count(), 2);
+    let id = events
+        .text
+        .lines()
+        .find_map(|line| line.strip_prefix("id: "))
+        .unwrap();
+    let back = [("accept", "text/event-stream"), ("last-event-id", id)];
+    let events = world
+        .send(&format!("GET {path}"), "", &back, Value::Null)
+        .await;
+    assert_eq!(events.text, "", "nothing twice");
+    let forged = format!("GET {}", path.replace("/logs/", "/logs/x"));
+    assert_eq!(world.send(&forged, "", &[], Value::Null).await.status, 404);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn buildpacks_and_choices() {
+    let world = World::new().await;
+    world.call("POST /apps", json!({"name": "hello"})).await;
+    let put = world
+        .call(
+            "PUT /apps/hello/buildpack-installations",
+            json!({"updates": [{"buildpack": "heroku/python"}, {"buildpack": "https://x/y.git#main"}]}),
+        )
+        .await;
+    assert_eq!(
+        put.json()[0]["buildpack"]["url"],
+        "urn:buildpack:heroku/python"
+    );
+    assert_eq!(
+        world
+            .get("/apps/hello/buildpack-installations")
+            .await
+            .json(),
+        put.json()
+    );
+    assert_eq!(world.get("/buildpacks/heroku%2Fnone").await.status, 404);
+    let folder = world.folder.join("buildpacks/python/bin");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("compile"), "").unwrap();
+    let known = world
+        .send("GET /buildpacks/heroku%2Fpython", "", &[], Value::Null)
+        .await;
+    assert_eq!(
+        known.json()["blob_url"],
+        "https://buildpack-registry.s3.amazonaws.com/buildpacks/heroku/python.tgz"
+    );
+    assert_eq!(world.get("/stacks").await.json()[0]["name"], "debian-13");
+    assert_eq!(world.get("/dyno-sizes").await.json()[2]["memory"], 0.5);
+    let status = world.send("GET /paas/status", "", &[], Value::Null).await;
+    assert_eq!(status.json()["healthy"], false);
+    world.end().await;
+}
