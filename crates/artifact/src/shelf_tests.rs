@@ -187,3 +187,33 @@ fn races_end_well() {
     assert!(shelf.settle().unwrap() <= 1);
     assert_eq!(names(&scratch).len(), 3, "nothing is left over");
 }
+
+/// Files of the ids inside a sandbox: only somebody with privilege removes them.
+#[test]
+fn what_we_may_not_remove_is_told() {
+    let scratch = Scratch::new();
+    let shelf = open(&scratch);
+    let digest = sha256(b"x");
+    let filling = shelf.begin(&digest).unwrap();
+    let inner = filling.path().join("app");
+    fs::create_dir(&inner).unwrap();
+    fs::write(inner.join("file"), "content").unwrap();
+    disk::set_mode(&inner, 0o555).unwrap();
+    shelf.finish(filling, 7).unwrap();
+    let leftovers = shelf.evict(&BTreeSet::new(), 0).unwrap();
+    assert_eq!(shelf.path(&digest).unwrap(), None, "out of use in any case");
+    if nix::unistd::geteuid().is_root() {
+        assert_eq!(leftovers, Leftovers::default());
+        return;
+    }
+    let [name] = leftovers.names.as_slice() else {
+        panic!("{leftovers:?} is not one name");
+    };
+    assert!(name.starts_with(&format!("{}.gone-", digest.hex())));
+    let (_, again) = Shelf::open(scratch.path()).unwrap();
+    assert_eq!(again, leftovers, "told again until it is gone");
+    disk::set_mode(&scratch.path().join(name).join("app"), 0o755).unwrap();
+    assert_eq!(names(&scratch).len(), 1);
+    open(&scratch);
+    assert_eq!(names(&scratch).len(), 0);
+}

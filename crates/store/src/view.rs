@@ -33,7 +33,7 @@ impl fmt::Display for Revision {
 /// A record and the revision that wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned<T> {
-    /// For [`Transaction::at`].
+    /// For [`crate::Transaction::at`].
     pub revision: Revision,
     /// The record.
     pub value: T,
@@ -44,7 +44,7 @@ pub struct Versioned<T> {
 pub struct Entry<T> {
     /// The whole key.
     pub key: String,
-    /// For [`Transaction::at`].
+    /// For [`crate::Transaction::at`].
     pub revision: Revision,
     /// The record.
     pub value: T,
@@ -119,7 +119,7 @@ impl View<'_> {
         Ok(head(self.connection)?)
     }
 
-    /// See [`Store::changes`].
+    /// See [`crate::Store::changes`].
     pub fn changes(&self, prefix: &str, after: Revision) -> Result<Changes, ReadError> {
         let now = self.revision()?;
         let forgotten: u64 = self
