@@ -103,7 +103,7 @@ async fn run(platform: Arc<Platform>, app: app::Id, op: Op, running: Arc<Running
         op,
         running,
     };
-    let outcome = match deploy.story().await {
+    let outcome = match deploy.story_unless_stale().await {
         Ok(outcome) => outcome,
         Err(End::Stopped) => return,
         Err(End::Failed(not_released)) => {
@@ -117,6 +117,15 @@ async fn run(platform: Arc<Platform>, app: app::Id, op: Op, running: Arc<Running
 }
 
 impl Deploy {
+    /// A release that could not be ended in its time, and that others followed, never serves.
+    async fn story_unless_stale(&mut self) -> Result<Outcome, End> {
+        match self.platform.records.app(self.app)? {
+            Some(app) if app.newest == self.release.number => self.story().await,
+            Some(_) => Err(End::failed("a later release took its place", Vec::new())),
+            None => Err(End::failed("the app is gone", Vec::new())),
+        }
+    }
+
     async fn story(&mut self) -> Result<Outcome, End> {
         if let Phase::Command { dyno } = self.op.phase {
             self.run_command(dyno).await?;

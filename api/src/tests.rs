@@ -3,6 +3,7 @@
 mod harness;
 mod http;
 mod push;
+mod run;
 
 use crate::records::{App, Stage, Want};
 use model::account;

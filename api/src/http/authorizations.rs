@@ -156,7 +156,8 @@ pub(super) async fn create(
     Ok(created(Answer::of(&caller, &token, Some(text))))
 }
 
-/// `DELETE /oauth/authorizations/ID`
+/// `DELETE /oauth/authorizations/ID`; here `~` is the token of the request itself, so that whoever
+/// signs out ends no other of the account's tokens.
 pub(super) async fn revoke(
     State(platform): Ctx,
     caller: Caller,
@@ -166,6 +167,10 @@ pub(super) async fn revoke(
         .begin()
         .await
         .by(caller.account.id, "revoke authorization", &id);
+    let id = match id.as_str() {
+        "~" => caller.token.id.to_string(),
+        _ => id,
+    };
     let token = find(&platform, &caller, &id)?;
     // Whoever has a token may end it; ending others takes all rights.
     if token.hash != caller.token.hash {

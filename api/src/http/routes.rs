@@ -49,6 +49,7 @@ fn of_accounts() -> Vec<(&'static str, Route)> {
         ),
         ("/oauth/sessions/{id}", delete(authorizations::no_session)),
         ("/paas/status", get(status::status)),
+        ("/paas/authority", get(status::authority)),
     ]
 }
 

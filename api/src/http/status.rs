@@ -1,5 +1,6 @@
-//! `GET /paas/status`: whether the platform is well. Needs no token, says nothing about apps.
+//! `/paas`: what is ours beside the Platform API. Needs no token, says nothing about apps.
 
+use super::failure::Failure;
 use super::shape::Ctx;
 use crate::platform::Platform;
 use crate::records::Holder;
@@ -7,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use model::feed::Role;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Answer {
@@ -24,7 +25,7 @@ struct RoleStatus {
     name: String,
     pid: i32,
     since: Value,
-    memory_bytes: Option<u64>,
+    memory_bytes: u64,
 }
 
 /// What `paas up` writes into `state.json`.
@@ -42,6 +43,9 @@ struct SupervisedRole {
     since: Value,
 }
 
+/// What `paas up` runs.
+const SUPERVISED: [&str; 5] = ["nursery", "api", "builder", "dynod", "router"];
+
 /// `GET /paas/status`
 pub(super) async fn status(State(platform): Ctx) -> Json<Answer> {
     let supervised = supervised(&platform);
@@ -53,10 +57,16 @@ pub(super) async fn status(State(platform): Ctx) -> Json<Answer> {
     let is_complete = [Role::Builder, Role::Dynod, Role::Router]
         .iter()
         .all(|role| connected.contains(role));
+    // A role that has just died stands nowhere until its successor runs.
+    let is_whole = supervised.roles.is_empty()
+        || SUPERVISED.iter().all(|name| {
+            let role = supervised.roles.iter().find(|role| role.name == *name);
+            role.is_some_and(is_alive)
+        });
     let roles = supervised.roles.iter().filter(|role| is_alive(role));
     let config = &platform.config;
     Json(Answer {
-        healthy: is_complete && supervised.roles.iter().all(is_alive),
+        healthy: is_complete && is_whole,
         api_url: config.api_url(),
         git_url: config.git_base_url(),
         router_url: config.router_url(),
@@ -66,10 +76,20 @@ pub(super) async fn status(State(platform): Ctx) -> Json<Answer> {
                 name: role.name.clone(),
                 pid: role.pid,
                 since: role.since.clone(),
-                memory_bytes: memory_bytes(role.pid),
+                memory_bytes: memory_bytes(role.pid).unwrap_or(0),
             })
             .collect(),
     })
+}
+
+/// `GET /paas/authority`: the certificate that signs the one of attached one-offs.
+pub(super) async fn authority(State(platform): Ctx) -> Result<Json<Value>, Failure> {
+    let path = platform.config.data_dir.join("authority/ca.pem");
+    let pem = std::fs::read_to_string(path).map_err(|error| {
+        crate::say::failed("read the authority's certificate", &error);
+        Failure::internal()
+    })?;
+    Ok(Json(json!({ "ca_pem": pem })))
 }
 
 /// Empty when `paas up` has not written it, e.g. in tests.

@@ -65,127 +65,54 @@ async fn an_app_from_its_creation_to_its_end() {
     world.end().await;
 }
 
+/// Request, body, status, part of the message.
+const BAD_INPUT: &str = r#"
+GET /nothing | null | 404 | The requested API endpoint was not found.
+PUT /apps | null | 404 | The requested API endpoint was not found.
+GET /apps/none | null | 404 | Couldn't find that app.
+POST /apps | {"name": "api"} | 422 | `name`: this name is reserved
+POST /apps | {"name": "x"} | 422 | `name`: app names are 3 to 30
+POST /apps | {"nam": "x"} | 422 | unknown field `nam`
+POST /apps | {"space": "x"} | 422 | `space` is not available
+POST /apps | {"stack": "cnb"} | 422 | there is no stack `cnb`
+POST /apps | {"stack": "container"} | 422 | images cannot be run yet
+POST /apps | [] | 422 | refused
+PATCH /apps/hello | {"name": "other"} | 422 | cannot be renamed yet
+PATCH /apps/hello/formation | {"updates": [{"type": "web", "quantity": 1}]} | 404 | Couldn't find that process type.
+PATCH /apps/hello/formation | {"updates": [{"type": "web", "number": 1}]} | 422 | unknown field `number`
+POST /apps/hello/dynos | {"command": "ls"} | 409 | has nothing to run yet
+POST /apps/hello/dynos | null | 422 | missing field `command`
+POST /apps/hello/releases | {"release": "v2"} | 422 | Cannot roll back to v2
+POST /apps/hello/releases | {"release": 9} | 404 | Couldn't find that release.
+POST /apps/hello/releases | {} | 422 | Give either `release` or `slug`.
+DELETE /apps/hello/dynos/web.1 | null | 404 | Couldn't find that dyno.
+DELETE /apps/hello/formations/web | null | 404 | Couldn't find that process type.
+POST /apps/hello/builds | {} | 422 | Builds begin with a push
+POST /apps/hello/domains | {} | 422 | Domains of your own cannot be added yet
+DELETE /apps/hello/domains/hello.paas.localhost | null | 422 | cannot be removed
+POST /apps/hello/log-sessions | {"lines": 0} | 422 | `lines` is 1 to 1500.
+GET /apps/hello/pipeline-couplings | null | 404 | Couldn't find that pipeline coupling.
+DELETE /oauth/sessions/~ | null | 404 | Couldn't find that session.
+GET /account/features/x | null | 404 | Couldn't find that feature.
+GET /users/you@example.org | null | 404 | Couldn't find that user.
+GET /streams/logs/x/y | null | 404 | This log session has ended.
+GET /streams/builds/x/y/z | null | 400 | The request cannot be read.
+"#;
+
 #[tokio::test]
 async fn bad_input_has_a_message() {
     let world = World::new().await;
     world.call("POST /apps", json!({"name": "hello"})).await;
-    for (line, body, status, message) in [
-        (
-            "GET /nothing",
-            Value::Null,
-            404,
-            "The requested API endpoint was not found.",
-        ),
-        (
-            "PUT /apps",
-            Value::Null,
-            404,
-            "The requested API endpoint was not found.",
-        ),
-        (
-            "GET /apps/none",
-            Value::Null,
-            404,
-            "Couldn't find that app.",
-        ),
-        (
-            "POST /apps",
-            json!({"name": "api"}),
-            422,
-            "`name`: this name is reserved",
-        ),
-        (
-            "POST /apps",
-            json!({"name": "x"}),
-            422,
-            "`name`: app names are 3 to 30",
-        ),
-        (
-            "POST /apps",
-            json!({"nam": "x"}),
-            422,
-            "unknown field `nam`",
-        ),
-        (
-            "POST /apps",
-            json!({"space": "x"}),
-            422,
-            "`space` is not available",
-        ),
-        (
-            "POST /apps",
-            json!({"stack": "cnb"}),
-            422,
-            "there is no stack `cnb`",
-        ),
-        ("POST /apps", json!([]), 422, "refused"),
-        (
-            "PATCH /apps/hello",
-            json!({"name": "other"}),
-            422,
-            "cannot be renamed yet",
-        ),
-        (
-            "PATCH /apps/hello/formation",
-            json!({"updates": [{"type": "web", "quantity": 1}]}),
-            404,
-            "Couldn't find that process type.",
-        ),
-        (
-            "POST /apps/hello/dynos",
-            json!({"command": "ls"}),
-            409,
-            "has nothing to run yet",
-        ),
-        (
-            "POST /apps/hello/releases",
-            json!({"release": "v2"}),
-            422,
-            "Cannot roll back to v2",
-        ),
-        (
-            "POST /apps/hello/releases",
-            json!({"release": 9}),
-            404,
-            "Couldn't find that release.",
-        ),
-        (
-            "DELETE /apps/hello/dynos/web.1",
-            Value::Null,
-            404,
-            "Couldn't find that dyno.",
-        ),
-        (
-            "POST /apps/hello/log-sessions",
-            json!({"lines": 0}),
-            422,
-            "`lines` is 1 to 1500.",
-        ),
-        (
-            "GET /apps/hello/pipeline-couplings",
-            Value::Null,
-            404,
-            "Couldn't find that pipeline coupling.",
-        ),
-        (
-            "DELETE /oauth/sessions/~",
-            Value::Null,
-            404,
-            "Couldn't find that session.",
-        ),
-        (
-            "GET /streams/logs/x/y",
-            Value::Null,
-            404,
-            "This log session has ended.",
-        ),
-    ] {
-        let got = world.call(line, body).await;
-        assert_eq!(got.status.as_u16(), status, "{line}: {got:?}");
+    for row in BAD_INPUT.trim().lines() {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let got = world
+            .call(cells[0], serde_json::from_str(cells[1]).unwrap())
+            .await;
+        assert_eq!(got.status.as_str(), cells[2], "{row}: {got:?}");
         let error = got.json();
         let text = error["message"].as_str().unwrap();
-        assert!(text.contains(message), "{line}: {text}");
-        assert!(error["id"].is_string(), "{line}");
+        assert!(text.contains(cells[3]), "{row}: {text}");
+        assert!(error["id"].is_string(), "{row}");
     }
     let large = json!({"name": "x".repeat(1024 * 1024)});
     assert_eq!(world.call("POST /apps", large).await.status, 413);
@@ -265,7 +192,7 @@ async fn protocol() {
 }
 
 #[tokio::test]
-async fn tokens_and_what_they_may() {
+async fn what_a_token_may() {
     let world = World::new().await;
     world.call("POST /apps", json!({"name": "hello"})).await;
     let other = world.token_of("you@example.org", Scope::Global).await;
@@ -273,13 +200,8 @@ async fn tokens_and_what_they_may() {
         .send("GET /apps/hello", &other, &[], Value::Null)
         .await;
     assert_eq!(got.status, 404);
-    assert_eq!(
-        world
-            .send("GET /apps", &other, &[], Value::Null)
-            .await
-            .json(),
-        json!([])
-    );
+    let apps = world.send("GET /apps", &other, &[], Value::Null).await;
+    assert_eq!(apps.json(), json!([]));
 
     let reader = world.token_of("me@example.org", Scope::Read).await;
     for (line, status) in [
@@ -287,59 +209,46 @@ async fn tokens_and_what_they_may() {
         ("GET /apps/hello/config-vars", 403),
         ("DELETE /apps/hello", 403),
         ("POST /oauth/authorizations", 403),
+        ("DELETE /oauth/authorizations/~", 200),
+        ("GET /apps/hello", 401),
     ] {
         let got = world.send(line, &reader, &[], Value::Null).await;
         assert_eq!(got.status.as_u16(), status, "{line}: {got:?}");
     }
+    world.end().await;
+}
 
-    let made = world
-        .call(
-            "POST /oauth/authorizations",
-            json!({"description": "ci", "expires_in": 60}),
-        )
-        .await;
+#[tokio::test]
+async fn tokens_are_made_listed_and_revoked() {
+    let world = World::new().await;
+    let wish = json!({"description": "ci", "expires_in": 60});
+    let made = world.call("POST /oauth/authorizations", wish).await;
     assert_eq!(made.status, 201);
-    let text = made.json()["access_token"]["token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert_eq!(
+    let made = made.json();
+    let text = made["access_token"]["token"].as_str().unwrap();
+    let get = async || {
         world
-            .send("GET /account", &text, &[], Value::Null)
+            .send("GET /account", text, &[], Value::Null)
             .await
-            .status,
-        200
-    );
+            .status
+    };
+    assert_eq!(get().await, 200);
     let listed = world.get("/oauth/authorizations").await.json();
-    let shown: Vec<_> = listed
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["access_token"]["token"].as_str().unwrap())
-        .collect();
+    let token = |one: &Value| one["access_token"]["token"].as_str().unwrap().to_owned();
+    let shown: Vec<_> = listed.as_array().unwrap().iter().map(token).collect();
     assert!(
-        shown.contains(&world.token.as_str()),
+        shown.contains(&world.token),
         "one's own is whole: {shown:?}"
     );
-    assert!(!shown.contains(&text.as_str()));
-    assert!(
-        shown
-            .iter()
-            .any(|one| one.contains("**********")
-                && text.starts_with(one.split('*').next().unwrap()))
+    let short = shown.iter().find(|one| one.contains("**********")).unwrap();
+    let (start, end) = short.split_once("**********").unwrap();
+    assert!(text.starts_with(start) && text.ends_with(end));
+    let revoke = format!(
+        "DELETE /oauth/authorizations/{}",
+        made["id"].as_str().unwrap()
     );
-    let id = made.json()["id"].as_str().unwrap().to_owned();
-    let revoked = world
-        .call(&format!("DELETE /oauth/authorizations/{id}"), Value::Null)
-        .await;
-    assert_eq!(revoked.status, 200);
-    assert_eq!(
-        world
-            .send("GET /account", &text, &[], Value::Null)
-            .await
-            .status,
-        401
-    );
+    assert_eq!(world.call(&revoke, Value::Null).await.status, 200);
+    assert_eq!(get().await, 401);
     world.end().await;
 }
 
