@@ -83,9 +83,9 @@ pub(crate) fn ink_aside(ink: Ink, text: &str) -> String {
     paint(COLORS.get().is_some_and(|colors| colors.1), ink, text)
 }
 
-/// One line of the result.
-pub(crate) fn line(text: &str) {
-    println!("{text}");
+/// One line of the result. False: nobody reads any more, as after `| head`.
+pub(crate) fn line(text: &str) -> bool {
+    writeln!(std::io::stdout().lock(), "{text}").is_ok()
 }
 
 /// One line beside the result: progress, hints, warnings.
@@ -107,7 +107,7 @@ pub(crate) fn bytes(bytes: &[u8]) -> std::io::Result<()> {
 
 /// A value as one JSON document.
 pub(crate) fn json(value: &serde_json::Value) {
-    println!("{value:#}");
+    line(&format!("{value:#}"));
 }
 
 /// An error as people read it: what happened with an arrow, then the next step.
@@ -143,9 +143,9 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
             .collect();
         padded.join("  ").trim_end().to_owned()
     };
-    println!("{}", ink(Ink::Dim, &render(&mut head.iter().copied())));
+    line(&ink(Ink::Dim, &render(&mut head.iter().copied())));
     for row in rows {
-        println!("{}", render(&mut row.iter().map(String::as_str)));
+        line(&render(&mut row.iter().map(String::as_str)));
     }
 }
 

@@ -49,7 +49,9 @@ pub(crate) async fn logs(client: &Client, args: &Logs) -> Result<(), Failure> {
             rest.extend_from_slice(&data);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                show(String::from_utf8_lossy(&line).trim_end_matches('\n'));
+                if !show(String::from_utf8_lossy(&line).trim_end_matches('\n')) {
+                    return Ok(());
+                }
             }
         }
     }
@@ -60,7 +62,7 @@ pub(crate) async fn logs(client: &Client, args: &Logs) -> Result<(), Failure> {
 }
 
 /// `TIME SOURCE[DYNO]: TEXT`: the head in a colour that tells platform from app.
-fn show(line: &str) {
+fn show(line: &str) -> bool {
     let line = output::harmless(line);
     match line.split_once(": ") {
         Some((head, text)) => {
@@ -69,7 +71,7 @@ fn show(line: &str) {
             } else {
                 Ink::App
             };
-            output::line(&format!("{} {text}", output::ink(ink, &format!("{head}:"))));
+            output::line(&format!("{} {text}", output::ink(ink, &format!("{head}:"))))
         }
         None => output::line(&line),
     }

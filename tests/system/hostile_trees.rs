@@ -43,7 +43,7 @@ fn each_is_refused_and_named() {
     let cases = [
         ("dotdot", "100644", "blob", "x", "..", ".."),
         ("dotgit", "100644", "blob", "x", ".git", ".git"),
-        ("dotgitcase", "100644", "blob", "x", ".GIT", ".GIT"),
+        ("dotgitcase", "100644", "blob", "x", ".GIT", ".git"),
         ("absolute", "120000", "blob", "/etc/passwd", "link", "link"),
         (
             "escaping",

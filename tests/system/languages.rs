@@ -73,7 +73,7 @@ fn static_files_with_and_without_configuration() {
     platform.checkout("static-site", "plain").push().ok();
     assert_eq!(platform.get("plain", "/").status, 200);
     assert_eq!(platform.get("plain", "/style.css").status, 200);
-    assert_eq!(platform.get("plain", "/../../etc/passwd").status, 404);
+    assert_eq!(platform.get("plain", "/../../etc/passwd").status, 400);
     platform.checkout("static-json", "configured").push().ok();
     assert_eq!(
         platform.get("configured", "/about").status,

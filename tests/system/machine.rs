@@ -45,9 +45,17 @@ pub(crate) fn traces(instance: &str, folder: &Path) -> Vec<String> {
         let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         let cgroup = std::fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
+        let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        // A dead process that its parent, the machine's init, has not noticed yet.
+        if stat
+            .rsplit_once(") ")
+            .is_none_or(|(_, rest)| rest.starts_with('Z'))
+        {
+            continue;
+        }
         if command.contains(folder) || cgroup.contains(&format!("/{instance}")) {
             found.push(format!(
-                "process {}: {command}",
+                "process {}: {command} {stat}",
                 process.file_name().to_string_lossy()
             ));
         }

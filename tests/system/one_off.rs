@@ -6,7 +6,8 @@ use crate::platform::Platform;
 fn a_command_has_its_exit_code_its_input_and_all_of_its_output() {
     let platform = Platform::start();
     let app = platform.checkout("procfile-worker", "oneoff");
-    app.paas(&["run", "true"]).refused(1, &["release"]);
+    app.paas(&["run", "true"])
+        .refused(1, &["nothing to run yet"]);
     app.push().ok();
     app.paas(&["config:set", "WORD=from-config"]).ok();
 

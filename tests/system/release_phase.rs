@@ -17,10 +17,20 @@ fn it_runs_before_the_switch_and_can_refuse_it() {
         "file of the release dyno: not seen\n"
     );
 
-    app.paas(&["config:set", "RELEASE_EXIT=3"])
-        .refused(1, &["release"]);
+    app.paas(&["config:set", "RELEASE_EXIT=3"]).ok();
+    app.log_says("heroku[release.");
+    app.log_says("Process exited with status 3");
+    app.log_says("Release v4 failed");
     assert_eq!(platform.get("phased", "/").status, 200);
     let releases = app.paas(&["releases"]).ok().stdout;
-    assert!(releases.contains("failed"), "{releases}");
-    app.log_says("app[release.");
+    assert!(
+        releases.contains("Current: v3") && releases.contains("failed"),
+        "{releases}"
+    );
+
+    app.write("release", "#!/bin/bash\necho cannot migrate\nexit 5\n");
+    app.commit("a release command that fails");
+    app.push()
+        .refused(1, &["(release phase failed)", "cannot migrate"]);
+    assert_eq!(platform.get("phased", "/").status, 200);
 }

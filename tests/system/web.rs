@@ -45,10 +45,7 @@ impl Platform {
         } else {
             body.to_owned()
         };
-        Reply {
-            status,
-            body,
-        }
+        Reply { status, body }
     }
 }
 
