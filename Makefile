@@ -26,7 +26,6 @@ STACK := debian-13
 UNIT := /etc/systemd/system/$(INSTANCE).service
 BUILT := target/release
 LOG := target/make.log
-export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 export CARGO_TERM_COLOR := never
 
 # command:package, for commands that are looked for; then the Rust toolchain where there is none.
@@ -37,8 +36,10 @@ RUST_MINOR := 95
 
 # Run as root: `sudo make up` and `make up` do the same.
 ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
-# Whoever types: the account is theirs.
+# Whoever types: the account is theirs, and they build with their own Rust.
 PERSON := $(or $(SUDO_USER),$(shell id -un))
+PERSON_HOME := $(if $(SUDO_USER),$(shell getent passwd $(PERSON) | cut -d: -f6),$(HOME))
+export PATH := $(PERSON_HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 
 # say WHAT; quietly WHAT COMMAND...: a line, and the command's output in a file, shown when it fails.
 define shell_functions
@@ -56,7 +57,11 @@ quietly() {
 }
 as_root() { $(ROOT) "$$@"; }
 as_person() {
-	if [[ $(PERSON) == "$$(id -un)" ]]; then "$$@"; else runuser -u $(PERSON) -- "$$@"; fi
+	if [[ $(PERSON) == "$$(id -un)" ]]; then
+		"$$@"
+	else
+		runuser -u $(PERSON) -- env -u XDG_CONFIG_HOME HOME=$(PERSON_HOME) "$$@"
+	fi
 }
 # put FROM TO: installs a program unless it is there already; a new file, so that the old one runs on.
 put() { cmp -s "$$1" "$$2" || as_root install -D -m 755 "$$1" "$$2"; }
@@ -80,7 +85,7 @@ packages:
 
 toolchain:
 	$(shell_functions)
-	version=$$(cargo --version 2> /dev/null || true)
+	version=$$(as_person cargo --version 2> /dev/null || true)
 	minor=$$(sed -nE 's/^cargo 1\.([0-9]+).*/\1/p' <<< "$$version")
 	if (( $${minor:-0} < $(RUST_MINOR) )); then
 		quietly "Installing Rust ($(RUST_PACKAGES))" as_root bash -c \
@@ -89,7 +94,7 @@ toolchain:
 
 build:
 	$(shell_functions)
-	quietly "Building (minutes the first time, seconds later)" cargo build --release --locked \
+	quietly "Building (minutes the first time, seconds later)" as_person cargo build --release --locked \
 		-p paas -p sandbox -p static-server --bins
 
 stack:
@@ -156,23 +161,18 @@ account:
 		home=$$(as_root mktemp -d)
 		trap 'as_root rm -rf "$$home"' EXIT
 		as_root env HOME="$$home" XDG_CONFIG_HOME="$$home/.config" paas login --data $(DATA) > /dev/null
-		api=$$(paas status --json --data $(DATA) | sed -nE 's/.*"api_url": *"([^"]+)".*/\1/p')
+		api=$$(as_root paas status --json --data $(DATA) | sed -nE 's/.*"api_url": *"([^"]+)".*/\1/p')
 		as_root env HOME="$$home" XDG_CONFIG_HOME="$$home/.config" paas auth:token |
 			as_person paas login --api-url "$$api"
 	fi
 
 next:
 	printf '\n'
-	paas status --data $(DATA) | sed -n '1,4p'
-	cat <<-END
-
-	Next, a sample app from here to the browser:
-	  cp -r tests/apps/python-gunicorn ~/hello && cd ~/hello
-	  git init -q -b main && git add . && git commit -qm first
-	  paas create hello
-	  git push paas main
-	  paas open
-	END
+	$(ROOT) paas status --data $(DATA) | sed -n '1,4p'
+	printf '%s\n' '' 'Next, a sample app from here to the browser:' \
+		'  cp -r tests/apps/python-gunicorn ~/hello && cd ~/hello' \
+		'  git init -q -b main && git add . && git commit -qm first' \
+		'  paas create hello' '  git push paas main' '  paas open'
 
 down:
 	$(shell_functions)
@@ -182,15 +182,17 @@ down:
 uninstall:
 	$(shell_functions)
 	if [[ -x $(PROGRAM)/paas ]]; then
-		as_root $(PROGRAM)/paas uninstall --data $(DATA) $(if $(YES),--yes)
+		[[ -n "$(YES)" ]] || as_root $(PROGRAM)/paas uninstall --data $(DATA) --ask
+		# Signing out needs the platform: before it goes, after the question.
+		as_person $(PROGRAM)/paas logout > /dev/null 2>&1 || as_person rm -rf $(PERSON_HOME)/.config/paas
+		as_root $(PROGRAM)/paas uninstall --data $(DATA) --yes
 	fi
-	as_person paas logout > /dev/null 2>&1 || true
 	if [[ -e $(UNIT) ]]; then
 		as_root systemctl disable --quiet $(INSTANCE).service
 		as_root rm -f $(UNIT)
 		as_root systemctl daemon-reload
 	fi
-	as_root rm -rf $(PROGRAM) /usr/local/bin/paas $(DATA)
+	as_root rm -rf $(PROGRAM) /usr/local/bin/paas $(DATA) /var/cache/$(INSTANCE)
 	say "Nothing of the platform is left"
 
 test: before formatting lints docs units system leftovers

@@ -18,6 +18,9 @@ pub(crate) struct Uninstall {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Ask, and do nothing else
+    #[arg(long, hide = true, conflicts_with = "yes")]
+    ask: bool,
 }
 
 /// Runs `paas uninstall`.
@@ -29,15 +32,19 @@ pub(crate) fn run(uninstall: &Uninstall) -> anyhow::Result<ExitCode> {
         output::aside("       nothing was removed");
         return Ok(ExitCode::FAILURE);
     }
+    if uninstall.ask {
+        return Ok(ExitCode::SUCCESS);
+    }
     up::down::all(&config)?;
     remove(&config.data_dir)?;
     remove(&config.stacks_dir)?;
-    // One set of users serves all installations of a machine, and this was the last that is known.
-    for user in up::accounts::USERS {
-        command("userdel", user);
+    // One set of users serves all installations of a machine: `userdel` refuses one that is in use.
+    let users = up::accounts::USERS;
+    let removed = users.iter().filter(|user| is_done("userdel", user)).count();
+    if removed < users.len() || !is_done("groupdel", up::accounts::GROUP) {
+        output::aside("       system users are kept, another installation runs as them");
     }
-    command("groupdel", up::accounts::GROUP);
-    output::aside("       apps, data, stacks and system users are removed");
+    output::aside("       apps, data and stacks are removed");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -57,7 +64,13 @@ fn is_sure(data: &Path, apps: usize) -> anyhow::Result<bool> {
 
 /// Each app has one bare repository.
 fn apps(data: &Path) -> usize {
-    std::fs::read_dir(data.join("git")).map_or(0, Iterator::count)
+    let entries = std::fs::read_dir(data.join("git"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "git"))
+        .count()
 }
 
 fn remove(folder: &Path) -> anyhow::Result<()> {
@@ -69,13 +82,7 @@ fn remove(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// A user that is gone already is as good as removed.
-fn command(program: &str, name: &str) {
+fn is_done(program: &str, name: &str) -> bool {
     let done = Command::new(program).arg(name).output();
-    if let Ok(output) = done
-        && !output.status.success()
-    {
-        let message = String::from_utf8_lossy(&output.stderr);
-        output::aside(&format!("       {}", message.trim()));
-    }
+    done.is_ok_and(|output| output.status.success())
 }

@@ -16,6 +16,7 @@ mod process;
 pub(crate) mod state;
 
 pub(crate) mod handover;
+mod dynos;
 mod start;
 mod supervise;
 

@@ -7,7 +7,7 @@ use super::state::{Entry, State};
 use crate::output;
 use anyhow::{Context as _, bail};
 use link::config::Config;
-use model::limits::ROLE_STOP_TIMEOUT_MS;
+use model::limits::{ROLE_STOP_TIMEOUT_MS, STOP_TIMEOUT_MS};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use sandbox::handle::Handle;
@@ -47,28 +47,33 @@ pub(crate) fn all(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stops the supervisor, which stops its roles; then whatever a killed supervisor left.
+/// Stops the supervisor, which stops roles and dynos; then whatever a killed supervisor left.
 fn stop(config: &Config) -> anyhow::Result<()> {
-    if background::has_unit(config) {
-        background::systemctl("stop", config)?;
-    }
     let state = State::read(&config.run_dir)?;
     if let Some(handle) = state.up.and_then(Identity::open) {
-        // It stops all roles one after the other.
-        end(&handle, 5 * ROLE_STOP_TIMEOUT_MS)?;
+        // It stops all roles one after the other, and the dynos.
+        end(
+            &handle,
+            Signal::SIGUSR1,
+            5 * ROLE_STOP_TIMEOUT_MS + STOP_TIMEOUT_MS,
+        )?;
+    }
+    if background::has_unit(config) {
+        // Whatever systemd is about to do with it.
+        background::systemctl("stop", config)?;
     }
     let state = State::read(&config.run_dir)?;
     for Entry { identity, .. } in state.roles.iter().chain(&state.leaving) {
         if let Some(handle) = identity.open() {
-            end(&handle, ROLE_STOP_TIMEOUT_MS)?;
+            end(&handle, Signal::SIGTERM, ROLE_STOP_TIMEOUT_MS)?;
         }
     }
     Ok(())
 }
 
-/// SIGTERM, and SIGKILL after the time.
-fn end(handle: &Handle, limit_ms: u64) -> anyhow::Result<()> {
-    for (signal, wait_ms) in [(Signal::SIGTERM, limit_ms), (Signal::SIGKILL, 10_000)] {
+/// The signal, and SIGKILL after the time.
+fn end(handle: &Handle, signal: Signal, limit_ms: u64) -> anyhow::Result<()> {
+    for (signal, wait_ms) in [(signal, limit_ms), (Signal::SIGKILL, 10_000)] {
         if handle.signal(signal as i32).is_err() {
             return Ok(());
         }

@@ -4,11 +4,11 @@ use super::process::{Build, Process};
 use super::role::{self, Role};
 use super::sockets::Sockets;
 use super::state::{self, Ended, Entry, State};
-use super::{accounts, folders, logs, start};
+use super::{accounts, dynos, folders, logs, start};
 use anyhow::Context as _;
 use link::config::Config;
 use link::stop::{Stop, Trigger};
-use model::limits::ROLE_STOP_TIMEOUT_MS;
+use model::limits::{ROLE_STOP_TIMEOUT_MS, STOP_TIMEOUT_MS};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use std::collections::HashMap;
@@ -50,7 +50,8 @@ struct Board {
     unsettled: usize,
 }
 
-/// Runs until SIGTERM; on SIGHUP it becomes the newly installed program and goes on.
+/// Runs until SIGTERM, which leaves dynos running, or SIGUSR1, which ends them, too. On SIGHUP it
+/// becomes the newly installed program and goes on.
 pub(super) fn run(config: Config) -> anyhow::Result<()> {
     accounts::make()?;
     folders::lay_out(&config)?;
@@ -78,20 +79,25 @@ pub(super) fn run(config: Config) -> anyhow::Result<()> {
 async fn supervise(ctx: Arc<Ctx>, before: State) -> anyhow::Result<()> {
     let stop = Stop::on_signals()?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut down = signal(SignalKind::user_defined1())?;
     let mut roles = adopt(&ctx, before)?;
     let mut look_at_logs = tokio::time::interval(LOGS_EVERY);
-    loop {
+    let with_dynos = loop {
         tokio::select! {
-            () = stop.requested() => break,
+            () = stop.requested() => break false,
+            _ = down.recv() => break true,
             _ = hangup.recv() => {
                 let error = become_new(&ctx);
                 tracing::error!(%error, "cannot become the newly installed program, going on");
             }
             _ = look_at_logs.tick() => rotate_logs(&ctx.config),
         }
-    }
+    };
     tracing::info!("stopping");
     for role in role::STOPPING {
+        if with_dynos && role == Role::Nursery {
+            stop_dynos(&ctx.config).await;
+        }
         if let Some(keeper) = roles.remove(&role) {
             keeper.trigger.stop();
             keeper.task.await.context("a keeper of a role failed")?;
@@ -102,6 +108,19 @@ async fn supervise(ctx: Arc<Ctx>, before: State) -> anyhow::Result<()> {
     ctx.sockets.remove_paths();
     ctx.change(|board| board.state = State::default());
     Ok(())
+}
+
+/// What could not be asked to end is killed by `paas down` all the same.
+async fn stop_dynos(config: &Config) {
+    let nursery = config.run_dir.join("nursery.sock");
+    let time = Duration::from_millis(STOP_TIMEOUT_MS);
+    let stopped = tokio::task::spawn_blocking(move || dynos::stop_all(&nursery, time)).await;
+    if let Err(error) = stopped.map_err(anyhow::Error::from).flatten() {
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "dynos are killed without a warning"
+        );
+    }
 }
 
 /// Who keeps one role running.

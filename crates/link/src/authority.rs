@@ -10,8 +10,9 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::fs::Permissions;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
@@ -163,7 +164,9 @@ fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), AuthorityError> {
         .mode(mode)
         .open(&part)
         .map_err(io("make", &part))?;
-    file.write_all(bytes)
+    // Whatever the umask is: `ca.pem` is for everybody.
+    file.set_permissions(Permissions::from_mode(mode))
+        .and_then(|()| file.write_all(bytes))
         .and_then(|()| file.sync_all())
         .map_err(io("write", &part))?;
     std::fs::rename(&part, path).map_err(io("make", path))
@@ -182,7 +185,6 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Author
 mod tests {
     use super::*;
     use rustls::pki_types::ServerName;
-    use std::os::unix::fs::PermissionsExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     async fn greet(authority: &Authority, folder: &Path, name: &str) -> std::io::Result<String> {
