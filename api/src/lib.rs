@@ -1,8 +1,8 @@
 //! The control plane: the Platform API, releases, placement, what the other roles are told, logs.
 //!
-//! It alone opens the store. It runs nothing itself and routes nothing: it writes down what shall be
-//! (`records`), tells it to builder, dynod and router over the control socket (`control`), and hears
-//! from them what is (`fleet`). A push ends in `control::builds`, goes on in `releases` and
+//! It alone opens the store. It runs nothing itself and routes nothing: it writes down what shall
+//! be (`records`), tells it to builder, dynod and router over the control socket (`control`), and
+//! hears from them what is (`fleet`). A push ends in `control::builds`, goes on in `releases` and
 //! `deploy`. People and programs speak to `http`; attached one-offs meet in `rendezvous`.
 
 mod platform;

@@ -4,6 +4,7 @@ mod harness;
 mod http;
 mod push;
 mod run;
+mod streams;
 
 use crate::records::{App, Stage, Want};
 use model::account;

@@ -10,8 +10,8 @@ use model::limits::RELEASE_PHASE_TIMEOUT_MS;
 use std::time::Duration;
 
 const REASON: &str = "release phase failed";
-/// After its dyno ended, its last lines are waited for so long at most: the dynod writes them first,
-/// but by another thread.
+/// After its dyno ended, its last lines are waited for so long at most: the dynod writes them
+/// first, but by another thread.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
 
 impl Deploy {

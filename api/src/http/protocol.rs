@@ -1,5 +1,5 @@
-//! What every answer has: a `Request-Id`, an `ETag`, the version, a JSON body for each error. HEAD is
-//! GET without the body.
+//! What every answer has: a `Request-Id`, an `ETag`, the version, a JSON body for each error. HEAD
+//! is GET without the body.
 
 use super::auth::Remaining;
 use super::failure::Failure;

@@ -187,11 +187,14 @@ fn release_key(app: app::Id, number: Number) -> String {
 }
 
 impl Holder {
-    /// The process of this pid as it is now; none when it is gone.
+    /// The process of this pid as it is now; none when it is gone, or dead and not reaped yet.
     pub(crate) fn of(pid: i32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name of the program, in parentheses, may hold anything.
         let (_, rest) = stat.rsplit_once(") ")?;
+        if rest.starts_with('Z') {
+            return None;
+        }
         let start_time = rest.split(' ').nth(19)?.parse().ok()?;
         Some(Self { pid, start_time })
     }

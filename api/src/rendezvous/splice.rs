@@ -14,7 +14,8 @@ const MARKER_WAIT: Duration = Duration::from_millis(50);
 /// After the end the client's end of input is waited for: closed at once, the official command
 /// line dies of a broken pipe.
 const CLOSING_GRACE: Duration = Duration::from_millis(300);
-/// What the client still sends is read away for so long, or the kernel would cut off our last bytes.
+/// What the client still sends is read away for so long, or the kernel would cut off our last
+/// bytes.
 const LINGER: Duration = Duration::from_secs(2);
 /// Silence in both directions after which the connection is closed. Heroku: 1 h.
 const SILENCE: Duration = Duration::from_hours(1);

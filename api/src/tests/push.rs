@@ -10,7 +10,7 @@ use model::route::{self, EndpointState};
 use model::slug::{Blob, Manifest};
 use serde_json::{Value, json};
 
-fn manifest(commit: &str, types: &[&str]) -> Manifest {
+pub(super) fn manifest(commit: &str, types: &[&str]) -> Manifest {
     let command = |name: &&str| (Type::parse(name).unwrap(), format!("run {name}"));
     let types: Types = types.iter().map(command).collect();
     Manifest {
@@ -26,7 +26,7 @@ fn manifest(commit: &str, types: &[&str]) -> Manifest {
     }
 }
 
-async fn start_build(world: &World, builder: &mut Peer, commit: &str) -> BuildOrder {
+pub(super) async fn start_build(world: &World, builder: &mut Peer, commit: &str) -> BuildOrder {
     let token = world.token.clone();
     let app = "hello".to_owned();
     let access = builder.answer(Ask::CheckToken { token, app }).await;
@@ -55,7 +55,7 @@ fn release(order: &BuildOrder, commit: &str, types: &[&str]) -> Ask {
     }
 }
 
-fn change(want: &Want, state: State) -> Event {
+pub(super) fn change(want: &Want, state: State) -> Event {
     Event::Dyno(DynoChange {
         dyno: want.dyno,
         state,
