@@ -24,6 +24,9 @@ pub(crate) struct Fleet {
 pub(crate) struct View {
     wants: BTreeMap<Id, Arc<Want>>,
     observed: HashMap<Id, DynoChange>,
+    /// The last crash of each: a dynod starts a dyno again at once, and its next state may come
+    /// before anybody has looked.
+    crashes: HashMap<Id, DynoChange>,
     drained: HashSet<Id>,
     /// Wanted since before this process started, and not reported by a dynod since.
     unreported: BTreeSet<Id>,
@@ -61,6 +64,7 @@ impl Fleet {
                 Step::Remove(dyno) => {
                     view.wants.remove(&dyno);
                     view.observed.remove(&dyno);
+                    view.crashes.remove(&dyno);
                     view.drained.remove(&dyno);
                     view.unreported.remove(&dyno);
                 }
@@ -75,6 +79,9 @@ impl Fleet {
         let mut view = self.lock();
         let app = view.wants.get(&change.dyno)?.app;
         view.unreported.remove(&change.dyno);
+        if change.state == State::Crashed {
+            view.crashes.insert(change.dyno, change.clone());
+        }
         view.observed.insert(change.dyno, change);
         drop(view);
         self.tell();
@@ -147,6 +154,11 @@ impl View {
     /// What is known of a dyno; nothing before a dynod's first word.
     pub(crate) fn observed(&self, dyno: Id) -> Option<&DynoChange> {
         self.observed.get(&dyno)
+    }
+
+    /// The last crash of a dyno that may be running again.
+    pub(crate) fn crash(&self, dyno: Id) -> Option<&DynoChange> {
+        self.crashes.get(&dyno)
     }
 
     /// The state of a wanted dyno.

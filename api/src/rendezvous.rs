@@ -54,12 +54,10 @@ impl Waiting {
         Ok(secret)
     }
 
-    /// Whether a person may still come for this dyno.
+    /// Whether the person or the dyno has not come yet.
     fn is_open(&self, dyno: Id) -> bool {
-        self.lock()
-            .secrets
-            .values()
-            .any(|(waits, _)| *waits == dyno)
+        let places = self.lock();
+        places.dynos.contains_key(&dyno) || places.secrets.values().any(|(waits, _)| *waits == dyno)
     }
 
     fn remove(&self, dyno: Id) {

@@ -47,9 +47,10 @@ impl Deploy {
     fn boot(&self, view: &View) -> Option<Boot> {
         let booting = view.booting(self.app, self.release.number);
         for want in &booting {
-            if let Some(seen) = view.observed(want.dyno)
-                && matches!(seen.state, State::Crashed | State::Complete)
-            {
+            let ended = view
+                .observed(want.dyno)
+                .filter(|seen| seen.state == State::Complete);
+            if let Some(seen) = view.crash(want.dyno).or(ended) {
                 return Some(Boot::Failed(Arc::clone(want), seen.clone()));
             }
         }

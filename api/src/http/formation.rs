@@ -106,13 +106,27 @@ pub(super) struct Updates {
 struct Update {
     #[serde(rename = "type")]
     process_type: String,
-    #[serde(flatten)]
-    wish: Wish,
+    quantity: Option<Value>,
+    size: Option<Value>,
+    dyno_size: Option<Value>,
+    docker_image: Option<Value>,
+}
+
+impl Update {
+    fn into_wish(self) -> (String, Wish) {
+        let wish = Wish {
+            quantity: self.quantity,
+            size: self.size,
+            dyno_size: self.dyno_size,
+            docker_image: self.docker_image,
+        };
+        (self.process_type, wish)
+    }
 }
 
 /// A quantity may be a number or a text (`"+1"`), a size a name or `{name}`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Wish {
     quantity: Option<Value>,
     size: Option<Value>,
@@ -129,9 +143,7 @@ pub(super) async fn update(
 ) -> Result<Json<Vec<Answer>>, Failure> {
     let app = caller.app(&platform, &app, Need::Write)?;
     let updates = wish.updates.into_iter();
-    let updates: Vec<_> = updates
-        .map(|update| (update.process_type, update.wish))
-        .collect();
+    let updates: Vec<_> = updates.map(Update::into_wish).collect();
     let named = scale(&platform, &caller, &app, &updates).await?;
     let mut answers = answers(&platform, &app)?;
     answers.retain(|answer| {
@@ -301,11 +313,7 @@ mod tests {
     fn check(wish: &Value, expected: Result<&str, &str>) {
         let release = crate::tests::release(3, &["web", "worker", "release"]);
         let wishes: Updates = serde_json::from_value(json!({ "updates": wish })).unwrap();
-        let updates: Vec<_> = wishes
-            .updates
-            .into_iter()
-            .map(|update| (update.process_type, update.wish))
-            .collect();
+        let updates: Vec<_> = wishes.updates.into_iter().map(Update::into_wish).collect();
         let web = Entry {
             quantity: 2,
             size: Size::Basic,
