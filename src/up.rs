@@ -15,8 +15,8 @@ mod sockets;
 mod process;
 pub(crate) mod state;
 
-pub(crate) mod handover;
 mod dynos;
+pub(crate) mod handover;
 mod start;
 mod supervise;
 

@@ -104,7 +104,8 @@ impl Process {
     }
 }
 
-/// The name in the second field may hold blanks and parentheses; what follows the last one is plain.
+/// The name in the second field may hold blanks and parentheses; what follows the last one is
+/// plain.
 fn start_time(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(19)?.parse().ok()

@@ -22,7 +22,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Connections that wait for `accept`: the kernel cuts it to `net.core.somaxconn`, 4,096 by default.
+/// Connections that wait for `accept`: the kernel cuts it to `net.core.somaxconn`, 4,096 by
+/// default.
 const BACKLOG: i32 = 4096;
 
 /// Where a socket listens.

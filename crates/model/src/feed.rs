@@ -48,7 +48,8 @@ pub enum Up {
         /// What is asked.
         ask: Ask,
     },
-    /// The asker no longer waits for this answer; what the question started is undone where it can be.
+    /// The asker no longer waits for this answer; what the question started is undone where it can
+    /// be.
     Forget {
         /// Which question.
         n: u64,
@@ -207,7 +208,8 @@ pub struct DynoChange {
     pub address: Option<SocketAddrV4>,
     /// How its process ended: the exit code, or 128 + signal.
     pub exit_code: Option<i32>,
-    /// Why it crashed, in one or more lines for the person who pushed: what it listened on, R10, ...
+    /// Why it crashed, in one or more lines for the person who pushed: what it listened on, R10,
+    /// ...
     pub failure: Option<String>,
 }
 
@@ -229,8 +231,9 @@ pub enum Ask {
         /// The app's name, not trusted.
         name: String,
     },
-    /// Takes the app's turn for a build and says how to build. -> [`Answer::Build`] or [`Answer::Refused`]
-    /// The turn ends with `Release` or `BuildFailed`, or when the connection is cut.
+    /// Takes the app's turn for a build and says how to build. -> [`Answer::Build`] or
+    /// [`Answer::Refused`] The turn ends with `Release` or `BuildFailed`, or when the connection is
+    /// cut.
     StartBuild {
         /// Whose turn.
         app: app::Id,

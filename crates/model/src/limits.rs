@@ -26,7 +26,8 @@ pub const BUILD_PIDS_MAX: u32 = 1024;
 pub const BUILD_DISK_MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Bytes of a slug's app blob. Heroku: 500 MB.
 pub const SLUG_MAX_BYTES: u64 = 500 * 1000 * 1000;
-/// Bytes of a pack that a push may send. Ours: 2 GiB, the size at which git itself advises against it.
+/// Bytes of a pack that a push may send. Ours: 2 GiB, the size at which git itself advises against
+/// it.
 pub const PACK_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// Bytes of one log line; longer ones are split. Heroku: 10,000.
 pub const LOG_LINE_MAX_BYTES: usize = 10_000;
@@ -126,7 +127,8 @@ pub const ASK_PROGRESS_QUEUE_MAX: usize = 64;
 pub const ASK_TIMEOUT_MS: u64 = 30_000;
 /// Bytes of an answer that the command line reads whole. Ours: 1,500 log lines of 10,000 bytes.
 pub const HTTP_ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes of a request line, of one request field, of a Set-Cookie and of a status line. Heroku: 8,192.
+/// Bytes of a request line, of one request field, of a Set-Cookie and of a status line. Heroku:
+/// 8,192.
 pub const HEAD_LINE_MAX_BYTES: usize = 8_192;
 /// Bytes of a request's head. Ours: 32 of its longest lines.
 pub const REQUEST_HEAD_MAX_BYTES: usize = 256 * 1024;
@@ -140,7 +142,8 @@ pub const METHOD_MAX_BYTES: usize = 127;
 pub const RESPONSE_LINE_MAX_BYTES: usize = 512 * 1024;
 /// Bytes that the router holds of a dyno's response, head included. Heroku: 1 MB.
 pub const RESPONSE_BUFFER_MAX_BYTES: usize = 1024 * 1024;
-/// Count of requests of one app at a time in one router, for each of its web dynos. Heroku: 200 (H11).
+/// Count of requests of one app at a time in one router, for each of its web dynos. Heroku: 200
+/// (H11).
 pub const REQUESTS_PER_DYNO_MAX: usize = 200;
 /// Count of requests that wait for a dyno in one router, all apps together. router.md 6.
 pub const REQUESTS_HELD_MAX: usize = 10_000;
@@ -164,7 +167,8 @@ pub const CLIENT_CONNECTIONS_MAX: usize = 50_000;
 pub const ACCESS_BUFFER_BYTES: usize = 64 * 1024;
 /// Milliseconds after which a buffer of router log lines is written. router.md 3.
 pub const ACCESS_FLUSH_MS: u64 = 200;
-/// Count of buffers of router log lines that wait for the disk; more are dropped and counted. router.md 3.
+/// Count of buffers of router log lines that wait for the disk; more are dropped and counted.
+/// router.md 3.
 pub const ACCESS_BUFFERS_MAX: usize = 64;
 /// Milliseconds between two disk copies of the route table. router.md 2.
 pub const TABLE_SAVE_PAUSE_MS: u64 = 1_000;
