@@ -149,9 +149,11 @@ pub(crate) fn secrets(want: &Want) -> Secrets {
     }
 }
 
-/// The command as the log shows it: `$PORT` already expanded.
+/// The command as the log shows it: `$PORT` already expanded, and without what command lines add
+/// to a one-off in order to learn its exit status.
 pub(crate) fn shown(command: &str) -> String {
     let port = ISOLATED_PORT.to_string();
+    let command = command.split(" ; echo \"\u{ffff}").next().unwrap_or(command);
     command.replace("${PORT}", &port).replace("$PORT", &port)
 }
 
@@ -226,5 +228,6 @@ pub(crate) mod tests {
     #[test]
     fn log_shows_the_port() {
         assert_eq!(shown("a $PORT ${PORT}"), "a 5000 5000");
+        assert_eq!(shown("ls ; echo \"\u{ffff} heroku-command-exit-status: $?\""), "ls");
     }
 }

@@ -20,6 +20,25 @@ pub(crate) struct Follow {
     pub(crate) log: SyncSender<Message>,
 }
 
+/// Waits for the api's first word and puts it into the table, so that a router that was just
+/// started again does not answer from a copy that is a second old. An api that is away is not
+/// waited for any longer than [`limits::FIRST_STATE_WAIT_MS`]: then the copy has to do.
+pub(crate) async fn first_word(feed: &Feed, table: &Table) {
+    let mut states = feed.state.clone();
+    let live = states.wait_for(|state| state.is_live);
+    let wait = Duration::from_millis(limits::FIRST_STATE_WAIT_MS);
+    match tokio::time::timeout(wait, live).await {
+        Ok(Ok(state)) => {
+            let routes = state.items.values().filter_map(|item| match &**item {
+                Item::Route(route) => Some(route),
+                Item::App(_) | Item::Want(_) => None,
+            });
+            table.apply(routes);
+        }
+        Ok(Err(_)) | Err(_) => tracing::warn!("the api is away: routes are those of the disk copy"),
+    }
+}
+
 impl Follow {
     /// Never ends by itself; dropped, it leaves a whole disk copy behind.
     pub(crate) async fn run(self) {

@@ -95,9 +95,11 @@ pub fn run(config: &Config) -> Result<(), RouterError> {
             stop,
         };
         let table = std::sync::Arc::clone(&server.table);
+        let feed = link::feed::connect(config, model::feed::Role::Router);
+        feed::first_word(&feed, &table).await;
         let running = server.start()?;
         let follow = feed::Follow {
-            feed: link::feed::connect(config, model::feed::Role::Router),
+            feed,
             table,
             copy,
             log: running.log(),

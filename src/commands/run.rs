@@ -116,7 +116,7 @@ fn order(args: &Run) -> Result<Value, Failure> {
             .join(" "),
     };
     let mut body = json!({
-        "command": format!("{command} ; echo \"\u{ffff} heroku-command-exit-status: $?\""),
+        "command": format!("{} ; echo \"\u{ffff} heroku-command-exit-status: $?\"", kept(&command)),
         "attach": true,
         "env": env,
         "force_no_tty": !with_terminal,
@@ -125,6 +125,17 @@ fn order(args: &Run) -> Result<Value, Failure> {
         fields.insert("size".to_owned(), json!(size));
     }
     Ok(body)
+}
+
+/// A command that may end or replace its shell gets one of its own, so that its status is still
+/// told. A plain one stays as it is: its first word may name a process type.
+fn kept(command: &str) -> String {
+    let ends_its_shell = matches!(command.split_whitespace().next(), Some("exit" | "exec"));
+    if ends_its_shell || command.contains([';', '&', '|', '(', '{', '\n', '#']) {
+        format!("( {command}\n)")
+    } else {
+        command.to_owned()
+    }
 }
 
 fn quote(word: &str) -> String {
@@ -205,6 +216,18 @@ async fn carry(stream: TlsStream<TcpStream>) -> Result<Option<u8>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_end_its_shell_gets_its_own() {
+        for (command, sent) in [
+            ("worker --once", "worker --once"),
+            ("exit 7", "( exit 7\n)"),
+            ("a; exit 7", "( a; exit 7\n)"),
+            ("a # note", "( a # note\n)"),
+        ] {
+            assert_eq!(kept(command), sent);
+        }
+    }
 
     #[test]
     fn words_are_quoted() {

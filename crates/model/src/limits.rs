@@ -47,6 +47,9 @@ pub const ROUTE_WAIT_MS: u64 = 75_000;
 pub const FIRST_BYTE_TIMEOUT_MS: u64 = 30_000;
 /// Milliseconds of silence inside a response or tunnel. Heroku: 55 s (H15, H28).
 pub const IDLE_TIMEOUT_MS: u64 = 55_000;
+/// Milliseconds a starting router waits for the api's first word before it serves the copy on its
+/// disk. Ours: connections wait in the backlog meanwhile; a client hardly notices half a second.
+pub const FIRST_STATE_WAIT_MS: u64 = 500;
 /// Milliseconds for one connect to a dyno. Heroku: 5 s.
 pub const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// Milliseconds that old dynos keep their in-flight requests after they left the route, before
