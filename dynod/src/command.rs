@@ -45,24 +45,10 @@ pub(crate) fn is_job(want: &Want) -> bool {
 pub(crate) fn spec(want: &Want, site: &Site) -> Spec {
     let facts = want.size.facts();
     let memory_max_bytes = facts.memory_mib * 1024 * 1024;
-    let on_shelf = |name: &str| Place {
-        base: Base::Data,
-        path: format!("shelf/{name}"),
-    };
-    let mut mounts: Vec<Mount> = site
-        .layers
-        .iter()
-        .map(|(name, shelf)| Mount::Bind {
-            from: on_shelf(&format!("{shelf}/layer")),
-            to: format!("/layers/{name}"),
-            write: false,
-        })
-        .collect();
-    mounts.push(Mount::Tmpfs {
-        to: "/tmp".to_owned(),
-        max_bytes: memory_max_bytes / DISK_SHARE,
-    });
     let is_job = is_job(want);
+    let is_web = want.purpose == Purpose::Formation && want.name.process_type.is_web();
+    let run = format!("{}/run", want.slug.stack);
+    let shell = ["/bin/bash", "--norc", "--noprofile", "-c", BOOT, "bash"];
     Spec {
         id: if is_job {
             format!("run-{}", want.dyno)
@@ -79,24 +65,18 @@ pub(crate) fn spec(want: &Want, site: &Site) -> Spec {
             on_shelf(&site.app),
             Place {
                 base: Base::Stack,
-                path: format!("{}/run", want.slug.stack),
+                path: run,
             },
         ],
         upper: Upper::Memory {
             max_bytes: memory_max_bytes / DISK_SHARE,
         },
-        mounts,
-        argv: [
-            "/bin/bash",
-            "--norc",
-            "--noprofile",
-            "-c",
-            BOOT,
-            "bash",
-            &want.command,
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        mounts: mounts(site, memory_max_bytes / DISK_SHARE),
+        argv: shell
+            .into_iter()
+            .chain([want.command.as_str()])
+            .map(str::to_owned)
+            .collect(),
         cwd: "/app".to_owned(),
         uid: DYNO_UID,
         gid: DYNO_UID,
@@ -112,19 +92,42 @@ pub(crate) fn spec(want: &Want, site: &Site) -> Spec {
                 port: ISOLATED_PORT,
             }
         },
-        terminal: match want.purpose {
-            Purpose::Attached {
-                window: Some(window),
-                ..
-            } => Some(Window {
-                rows: window.rows,
-                columns: window.columns,
-            }),
-            _ => None,
-        },
-        watch_port: (want.purpose == Purpose::Formation && want.name.process_type.is_web())
-            .then_some(ISOLATED_PORT),
+        terminal: terminal(&want.purpose),
+        watch_port: is_web.then_some(ISOLATED_PORT),
         note: want.dyno.to_string(),
+    }
+}
+
+fn on_shelf(name: &str) -> Place {
+    Place {
+        base: Base::Data,
+        path: format!("shelf/{name}"),
+    }
+}
+
+fn mounts(site: &Site, disk_max_bytes: u64) -> Vec<Mount> {
+    let layers = site.layers.iter().map(|(name, shelf)| Mount::Bind {
+        from: on_shelf(&format!("{shelf}/layer")),
+        to: format!("/layers/{name}"),
+        write: false,
+    });
+    let temporary = Mount::Tmpfs {
+        to: "/tmp".to_owned(),
+        max_bytes: disk_max_bytes,
+    };
+    layers.chain([temporary]).collect()
+}
+
+fn terminal(purpose: &Purpose) -> Option<Window> {
+    match purpose {
+        Purpose::Attached {
+            window: Some(window),
+            ..
+        } => Some(Window {
+            rows: window.rows,
+            columns: window.columns,
+        }),
+        _ => None,
     }
 }
 
@@ -153,7 +156,10 @@ pub(crate) fn secrets(want: &Want) -> Secrets {
 /// to a one-off in order to learn its exit status.
 pub(crate) fn shown(command: &str) -> String {
     let port = ISOLATED_PORT.to_string();
-    let command = command.split(" ; echo \"\u{ffff}").next().unwrap_or(command);
+    let command = command
+        .split(" ; echo \"\u{ffff}")
+        .next()
+        .unwrap_or(command);
     command.replace("${PORT}", &port).replace("$PORT", &port)
 }
 
@@ -162,7 +168,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// An order for `web.1` of a small app.
-    pub(crate) fn want(purpose: Purpose) -> Want {
+    pub(crate) fn want(purpose: &Purpose) -> Want {
         serde_json::from_value(serde_json::json!({
             "dyno": "00000000-0000-4000-8000-000000000002",
             "name": "web.1",
@@ -196,7 +202,7 @@ pub(crate) mod tests {
 
     #[test]
     fn config_vars_replace_path_but_not_port() {
-        let env = secrets(&want(Purpose::Formation)).env;
+        let env = secrets(&want(&Purpose::Formation)).env;
         let get = |key: &str| env.get(key).map(String::as_str);
         assert_eq!(
             (get("A"), get("PATH"), get("PORT"), get("DYNO")),
@@ -206,17 +212,17 @@ pub(crate) mod tests {
 
     #[test]
     fn a_web_dyno_is_watched_and_a_release_dyno_is_not() {
-        let web = spec(&want(Purpose::Formation), &site());
+        let web = spec(&want(&Purpose::Formation), &site());
         assert_eq!(web.watch_port, Some(5000));
         assert_eq!(web.id, "dyno-4");
         assert_eq!(web.limits.memory_max_bytes, 512 * 1024 * 1024);
-        assert_eq!(spec(&want(Purpose::Release), &site()).watch_port, None);
+        assert_eq!(spec(&want(&Purpose::Release), &site()).watch_port, None);
     }
 
     #[test]
     fn an_attached_one_off_without_a_terminal_is_a_job() {
         let piped = spec(
-            &want(Purpose::Attached {
+            &want(&Purpose::Attached {
                 time_to_live_s: 1,
                 window: None,
             }),
@@ -228,6 +234,9 @@ pub(crate) mod tests {
     #[test]
     fn log_shows_the_port() {
         assert_eq!(shown("a $PORT ${PORT}"), "a 5000 5000");
-        assert_eq!(shown("ls ; echo \"\u{ffff} heroku-command-exit-status: $?\""), "ls");
+        assert_eq!(
+            shown("ls ; echo \"\u{ffff} heroku-command-exit-status: $?\""),
+            "ls"
+        );
     }
 }

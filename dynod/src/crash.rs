@@ -68,7 +68,10 @@ mod tests {
     #[test]
     fn a_very_long_history_does_not_overflow() {
         let mut history = History(u32::MAX);
-        assert_eq!(history.crashed(Policy::from(link::config::Dynod::default()), 0), 1_200_000);
+        assert_eq!(
+            history.crashed(Policy::from(link::config::Dynod::default()), 0),
+            1_200_000
+        );
         assert_eq!(history, History(u32::MAX));
     }
 }

@@ -10,6 +10,7 @@ use model::network::ISOLATED_PORT;
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 /// How a task begins.
@@ -84,12 +85,21 @@ impl Dyno {
         if begin == Begin::Start {
             self.set(State::Starting, None, None).await;
             self.say(lines::starting(&command::shown(&self.want.command)));
-            if command::is_job(&self.want) {
-                return piped::live(self, stop).await;
+        }
+        let mut stream = None;
+        if begin == Begin::Start && matches!(self.want.purpose, Purpose::Attached { .. }) {
+            match self.attached(stop).await {
+                Ok(attached) => stream = Some(attached),
+                Err(ending) => return ending,
             }
         }
+        if command::is_job(&self.want)
+            && let Some(stream) = stream
+        {
+            return piped::live(self, stream, stop).await;
+        }
         let running = match begin {
-            Begin::Start => self.launch().await,
+            Begin::Start => self.launch(stream).await,
             Begin::Adopt => Running::adopt(self).map_err(|error| error.to_string()),
         };
         let ending = match running {
@@ -107,7 +117,17 @@ impl Dyno {
         ending
     }
 
-    async fn launch(&mut self) -> Result<Running, String> {
+    /// Waits until somebody is there to see what a one-off prints: only then does it start.
+    async fn attached(&self, stop: &mut watch::Receiver<bool>) -> Result<UnixStream, Ending> {
+        tokio::select! {
+            stream = link::feed::stream(&self.ctx.config, self.want.dyno) => {
+                stream.map_err(|error| Ending::not_started(chain(&error)))
+            }
+            _ = stop.wait_for(|asked| *asked) => Err(Ending::stopped()),
+        }
+    }
+
+    async fn launch(&mut self, stream: Option<UnixStream>) -> Result<Running, String> {
         let site = self
             .ctx
             .slugs
@@ -123,7 +143,8 @@ impl Dyno {
             .await
             .map_err(|error| chain(&error))?;
         tracing::info!(app.name = %self.want.app_name, dyno.name = %self.want.name, dyno.slot = self.slot, pid = started.pid, steps = ?started.steps, "started a dyno");
-        Running::begin(self, started.terminal).map_err(|error| error.to_string())
+        let session = started.terminal.zip(stream);
+        Running::begin(self, session).map_err(|error| error.to_string())
     }
 
     /// Decides what an ending means and tells everybody.

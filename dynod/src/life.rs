@@ -10,6 +10,7 @@ use model::network::ISOLATED_PORT;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -69,18 +70,14 @@ pub(crate) struct Running {
 
 impl Running {
     /// Takes over what the nursery has just started.
-    pub(crate) fn begin(dyno: &Dyno, terminal: Option<OwnedFd>) -> std::io::Result<Self> {
+    pub(crate) fn begin(
+        dyno: &Dyno,
+        session: Option<(OwnedFd, UnixStream)>,
+    ) -> std::io::Result<Self> {
         let mut running = Self::adopt(dyno)?;
         running.is_adopted = false;
-        if let Some(terminal) = terminal {
-            let (config, id) = (dyno.ctx.config.clone(), dyno.want.dyno);
-            running.session = Some(tokio::spawn(async move {
-                let stream = link::feed::stream(&config, id)
-                    .await
-                    .map_err(std::io::Error::other)?;
-                attach::terminal(terminal, stream).await
-            }));
-        }
+        running.session =
+            session.map(|(terminal, stream)| tokio::spawn(attach::terminal(terminal, stream)));
         Ok(running)
     }
 

@@ -12,7 +12,7 @@ use crate::{command, output};
 use link::config::Config;
 use link::feed::{Feed, State};
 use model::app;
-use model::dyno::{Id, Want};
+use model::dyno::{self as noun, Id, Purpose, Want};
 use model::feed::{DynoChange, Event, Item};
 use model::network::{Range, SLOTS_MAX};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,9 +85,11 @@ struct Handle {
 /// All dynos of the node.
 pub(crate) struct Node {
     ctx: Context,
-    saver: watch::Sender<Vec<Want>>,
+    orders: watch::Sender<Vec<Want>>,
     dynos: BTreeMap<Id, Handle>,
     stopping: BTreeSet<Id>,
+    /// One-offs that ended and that the api has not taken back yet: they do not run twice.
+    ended: BTreeSet<Id>,
     /// Started by an earlier dynod and not claimed yet.
     found: BTreeMap<Id, u16>,
     apps: BTreeSet<app::Id>,
@@ -99,8 +101,8 @@ impl Node {
     /// Looks what an earlier dynod left, and goes on with those dynos that it had orders for.
     pub(crate) fn begin(ctx: Context, saved: Saved) -> std::io::Result<Self> {
         let wants = saved.load()?;
-        let (saver, orders) = watch::channel(wants.clone());
-        tokio::spawn(save(saved, orders));
+        let (orders, newest) = watch::channel(wants.clone());
+        tokio::spawn(save(saved, newest));
         let found = leftovers(&ctx.dynos)?;
         tracing::info!(
             dynos = found.len(),
@@ -109,9 +111,10 @@ impl Node {
         );
         let mut node = Self {
             ctx,
-            saver,
+            orders,
             dynos: BTreeMap::new(),
             stopping: BTreeSet::new(),
+            ended: BTreeSet::new(),
             found,
             apps: BTreeSet::new(),
             tasks: JoinSet::new(),
@@ -120,6 +123,9 @@ impl Node {
         for want in wants {
             if node.found.contains_key(&want.dyno) {
                 node.start(want);
+            } else if want.purpose != Purpose::Formation {
+                node.ended.insert(want.dyno);
+                tokio::spawn(report_lost(node.ctx.clone(), want.dyno));
             }
         }
         Ok(node)
@@ -146,7 +152,12 @@ impl Node {
             })
             .collect();
         self.save(&wants);
-        let desired: BTreeSet<Id> = wants.keys().copied().collect();
+        self.ended.retain(|id| wants.contains_key(id));
+        let desired: BTreeSet<Id> = wants
+            .keys()
+            .filter(|id| !self.ended.contains(id))
+            .copied()
+            .collect();
         let observed: BTreeSet<Id> = self.dynos.keys().copied().collect();
         for action in plan(&desired, &observed, &self.stopping) {
             match action {
@@ -171,7 +182,9 @@ impl Node {
         match self.tasks.join_next().await {
             Some(Ok(id)) => {
                 self.dynos.remove(&id);
-                self.stopping.remove(&id);
+                if !self.stopping.remove(&id) {
+                    self.ended.insert(id);
+                }
             }
             Some(Err(error)) => tracing::error!(%error, "a dyno's task failed"),
             None => std::future::pending().await,
@@ -180,15 +193,15 @@ impl Node {
 
     fn start(&mut self, want: Want) {
         let id = want.dyno;
-        let (slot, begin) = match self.found.remove(&id) {
-            Some(slot) => (slot, Begin::Adopt),
-            None => match self.free_slot() {
-                Some(slot) => (slot, Begin::Start),
-                None => {
-                    tracing::error!(app.name = %want.app_name, dyno.name = %want.name, "this node has no free slot");
-                    return;
-                }
-            },
+        let adopted = self.found.remove(&id);
+        let begin = if adopted.is_some() {
+            Begin::Adopt
+        } else {
+            Begin::Start
+        };
+        let Some(slot) = adopted.or_else(|| self.free_slot()) else {
+            tracing::error!(app.name = %want.app_name, dyno.name = %want.name, "this node has no free slot");
+            return;
         };
         let (stop, asked) = watch::channel(false);
         self.dynos.insert(id, Handle { slot, stop });
@@ -214,7 +227,7 @@ impl Node {
     }
 
     fn save(&self, wants: &BTreeMap<Id, &Want>) {
-        self.saver.send_if_modified(|saved| {
+        self.orders.send_if_modified(|saved| {
             let same = saved.len() == wants.len()
                 && saved.iter().all(|want| wants.contains_key(&want.dyno));
             if !same {
@@ -241,6 +254,20 @@ impl Node {
         }
         self.apps = apps;
     }
+}
+
+/// A one-off ended while no dynod looked and its folder is gone, or the machine was started anew:
+/// nobody knows how it ended, and running it again could do its work twice.
+async fn report_lost(ctx: Context, dyno: Id) {
+    let change = DynoChange {
+        dyno,
+        state: noun::State::Complete,
+        at_us: crate::now_us(),
+        address: None,
+        exit_code: Some(137),
+        failure: Some("it ended while this node was not looked after".to_owned()),
+    };
+    ctx.feed.event(Event::Dyno(change)).await;
 }
 
 /// Writes orders whenever they changed, the newest only, off the path of a start.
@@ -278,11 +305,10 @@ fn leftovers(folder: &Path) -> std::io::Result<BTreeMap<Id, u16>> {
             continue;
         };
         let note = std::fs::read_to_string(entry.path().join("spec")).unwrap_or_default();
-        match Id::parse(note.trim()) {
-            Some(id) => {
-                found.insert(id, slot);
-            }
-            None => tracing::warn!(dyno.slot = slot, "a dyno's folder does not say whose it is"),
+        if let Some(id) = Id::parse(note.trim()) {
+            found.insert(id, slot);
+        } else {
+            tracing::warn!(dyno.slot = slot, "a dyno's folder does not say whose it is");
         }
     }
     Ok(found)

@@ -7,11 +7,16 @@ use model::dyno::State;
 use sandbox::Started;
 use std::os::fd::OwnedFd;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 /// Starts it, carries its bytes, and waits for its end or the wish to stop.
-pub(crate) async fn live(dyno: &mut Dyno, stop: &mut watch::Receiver<bool>) -> Ending {
+pub(crate) async fn live(
+    dyno: &mut Dyno,
+    stream: UnixStream,
+    stop: &mut watch::Receiver<bool>,
+) -> Ending {
     let started_us = crate::now_us();
     let (started, input, output) = match start(dyno).await {
         Ok(parts) => parts,
@@ -19,13 +24,7 @@ pub(crate) async fn live(dyno: &mut Dyno, stop: &mut watch::Receiver<bool>) -> E
     };
     dyno.set(State::Up, None, None).await;
     let Started { exit, lifeline, .. } = started;
-    let (config, id) = (dyno.ctx.config.clone(), dyno.want.dyno);
-    let session = async move {
-        let stream = link::feed::stream(&config, id)
-            .await
-            .map_err(std::io::Error::other)?;
-        attach::pipes(input, output, stream).await
-    };
+    let session = attach::pipes(input, output, stream);
     tokio::select! {
         result = session => {
             // With its connection gone, or its output closed, there is nobody left to run for.

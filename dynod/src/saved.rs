@@ -117,7 +117,7 @@ mod tests {
     fn what_was_stored_is_loaded_and_cannot_be_read_without_the_key() {
         let folder = std::env::temp_dir().join(format!("dynod-saved-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
-        let order = want(Purpose::Formation);
+        let order = want(&Purpose::Formation);
         let saved = Saved::open(folder.clone()).unwrap();
         assert_eq!(saved.load().unwrap(), []);
         saved.store(&[&order]).unwrap();

@@ -13,7 +13,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
 
 /// The time one blob may take, and the memory that the unpacking child may use.
-const UNPACK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
+const UNPACK_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(2);
 const UNPACK_MEMORY_MAX_BYTES: u64 = 512 * 1024 * 1024;
 
 /// Why a slug cannot be had on this node.
@@ -82,23 +82,23 @@ impl Slugs {
     }
 
     async fn unpacked(&self, stack: &str, digest: Digest) -> Result<String, SlugError> {
-        let shelf = |error: artifact::shelf::Error| SlugError::Shelf(error.to_string());
-        if self.shelf.path(&digest).map_err(shelf)?.is_some() {
+        let refused = |error: artifact::shelf::ShelfError| SlugError::Shelf(error.to_string());
+        if self.shelf.path(&digest).map_err(refused)?.is_some() {
             return Ok(digest.hex());
         }
         let blob = self.blobs.file(&digest).map_err(|e| SlugError::Blob {
             digest,
             reason: e.to_string(),
         })?;
-        let filling = self.shelf.begin(&digest).map_err(shelf)?;
+        let filling = self.shelf.begin(&digest).map_err(refused)?;
         let spec = unpack_spec(stack, &filling.name(), &digest);
         match self.run(spec, OwnedFd::from(blob), digest).await {
             Ok(size_bytes) => {
-                self.shelf.finish(filling, size_bytes).map_err(shelf)?;
+                self.shelf.finish(filling, size_bytes).map_err(refused)?;
                 Ok(digest.hex())
             }
             Err(error) => {
-                self.shelf.discard(filling).map_err(shelf)?;
+                self.shelf.discard(filling).map_err(refused)?;
                 Err(error)
             }
         }

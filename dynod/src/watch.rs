@@ -1,7 +1,7 @@
 //! Who waits for a status file to grow: one inotify for the whole node, since the kernel gives a
 //! user only 128 of them.
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -47,17 +47,17 @@ impl Watcher {
         loop {
             let mut ready = self.ready.readable().await?;
             match self.inotify.read_events() {
-                Ok(events) => {
-                    let waiting = self.waiting.lock().expect("nobody panics while holding it");
-                    for event in events {
-                        if let Some(notify) = waiting.get(&event.wd) {
-                            notify.notify_one();
-                        }
-                    }
-                }
+                Ok(events) => self.tell(&events),
                 Err(nix::Error::EAGAIN) => ready.clear_ready(),
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    fn tell(&self, events: &[InotifyEvent]) {
+        let waiting = self.waiting.lock().expect("nobody panics while holding it");
+        for notify in events.iter().filter_map(|event| waiting.get(&event.wd)) {
+            notify.notify_one();
         }
     }
 
