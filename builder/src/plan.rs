@@ -35,6 +35,11 @@ pub(crate) enum Source {
         /// A branch, tag or commit; the repository's default branch without.
         revision: Option<String>,
     },
+    /// A folder of the app itself.
+    Folder {
+        /// From the root of the app, without `./`.
+        path: String,
+    },
     /// A `.tgz`.
     Archive {
         /// Its address.
@@ -56,7 +61,7 @@ pub(crate) enum Plan {
 pub(crate) enum PlanError {
     /// Not a name, not an address.
     #[error(
-        "there is no buildpack {name}; built in are {built_in}, others are named by the URL of their git repository or .tgz"
+        "there is no buildpack {name}; built in are {built_in}, others are named by the URL of their git repository or .tgz, or as ./FOLDER of the app"
     )]
     Unknown {
         /// As it was written.
@@ -110,6 +115,8 @@ fn parse(reference: &str, built_in: &[String]) -> Result<Buildpack, PlanError> {
     let reference = reference.trim();
     let source = if reference.contains("://") {
         remote(reference)
+    } else if let Some(path) = reference.strip_prefix("./") {
+        folder(path)
     } else {
         let mut name = reference;
         for namespace in NAMESPACES {
@@ -132,6 +139,17 @@ fn parse(reference: &str, built_in: &[String]) -> Result<Buildpack, PlanError> {
             built_in: built_in.join(", "),
         }),
     }
+}
+
+/// A folder below the root of the app: plain names alone.
+fn folder(path: &str) -> Option<Source> {
+    let path = path.trim_end_matches('/');
+    let is_plain = |name: &str| {
+        !name.is_empty() && name != "." && name != ".." && !name.chars().any(char::is_control)
+    };
+    path.split('/').all(is_plain).then(|| Source::Folder {
+        path: path.to_owned(),
+    })
 }
 
 /// An address of a scheme that a build can reach. What looks like an option of git or curl, or
@@ -216,6 +234,16 @@ mod tests {
         check("https://a/b.git#", None);
         check("https://a/b.git#--upload-pack=x", None);
         check("https://a/b c.git", None);
+        let folder = |path: &str| {
+            Some(Source::Folder {
+                path: path.to_owned(),
+            })
+        };
+        check("./buildpack", folder("buildpack").as_ref());
+        check("./a/b/", folder("a/b").as_ref());
+        for path in ["./", "./..", "./a/../b", "./a//b", "."] {
+            check(path, None);
+        }
         let archive = |url: &str| {
             Some(Source::Archive {
                 url: url.to_owned(),
@@ -263,7 +291,7 @@ mod tests {
                 .unwrap_err()
                 .to_string(),
             "there is no buildpack perl; built in are nodejs, procfile, python, static, others are \
-             named by the URL of their git repository or .tgz"
+             named by the URL of their git repository or .tgz, or as ./FOLDER of the app"
         );
     }
 }

@@ -9,6 +9,7 @@ mod machine;
 mod platform;
 mod web;
 
+mod build_world;
 mod config_vars;
 mod deploys;
 mod first_push;

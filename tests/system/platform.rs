@@ -65,7 +65,7 @@ impl Platform {
             machine::free_port(),
             machine::free_port(),
             program.display(),
-            build_env(),
+            build_env(more),
         );
         std::fs::write(folder.join("data/config.toml"), config).unwrap();
         let platform = Self {
@@ -175,7 +175,10 @@ fn install(program: &Path) {
 }
 
 /// What builds need on this machine to reach the package registries.
-fn build_env() -> String {
+fn build_env(more: &str) -> String {
+    if more.contains("[build.env]") {
+        return String::new();
+    }
     let lines = ["PIP_INDEX_URL", "UV_INDEX_URL", "NPM_CONFIG_REGISTRY"]
         .iter()
         .filter_map(|name| {

@@ -1,9 +1,12 @@
 //! Buildpacks from elsewhere: a git repository or a `.tgz`, fetched in a job of its own that sees
-//! neither the app nor its config vars.
+//! neither the app nor its config vars; or a folder of the app, copied without a network, so that
+//! compiling cannot change the buildpack under its own feet.
 
 use super::workshop::Workshop;
 use super::{BuildError, platform};
+use crate::jobs::bind;
 use crate::plan::{Buildpack, Source};
+use sandbox::Network;
 
 /// A branch or tag in one round; a commit when the server gives single commits; else all of it.
 const GIT: &str = r#"
@@ -28,19 +31,29 @@ if [ $# = 1 ] && [ -d "$1" ] && [ "$1" != bin ]; then
 fi
 "#;
 
+const FOLDER: &str = r#"
+[ -d "/src/$1" ] || { echo "the app has no folder $1" >&2; exit 1; }
+cp -R --no-dereference -- "/src/$1/." /dest/
+"#;
+
 /// Fetches what is not built in into the volume's `from-<number>`.
 pub(crate) async fn fetch(
     workshop: &Workshop,
     number: usize,
     buildpack: &Buildpack,
 ) -> Result<(), BuildError> {
-    let (script, url, revision) = match &buildpack.source {
+    let (script, from, revision) = match &buildpack.source {
         Source::BuiltIn(_) => return Ok(()),
         Source::Git { url, revision } => (GIT, url, revision.as_deref().unwrap_or_default()),
         Source::Archive { url } => (ARCHIVE, url, ""),
+        Source::Folder { path } => (FOLDER, path, ""),
     };
-    let argv = ["bash", "-c", script, "fetch", url, revision];
-    let spec = workshop.fetch(&format!("from-{number}"), &argv, Vec::new());
+    let argv = ["bash", "-c", script, "fetch", from, revision];
+    let mut spec = workshop.fetch(&format!("from-{number}"), &argv, Vec::new());
+    if matches!(buildpack.source, Source::Folder { .. }) {
+        spec.network = Network::None;
+        spec.mounts.push(bind(workshop.in_volume("src"), "/src"));
+    }
     let mut secrets = workshop.plain();
     // Nobody is there to be asked for a password.
     secrets

@@ -101,7 +101,7 @@ impl Workshop {
                 upper: self.in_volume(&format!("bp-{number}")),
                 to,
             },
-            Source::Git { .. } | Source::Archive { .. } => {
+            Source::Git { .. } | Source::Folder { .. } | Source::Archive { .. } => {
                 bind_writable(self.in_volume(&format!("from-{number}")), &to)
             }
         });
