@@ -27,16 +27,15 @@ pub(crate) async fn first_word(feed: &Feed, table: &Table) {
     let mut states = feed.state.clone();
     let live = states.wait_for(|state| state.is_live);
     let wait = Duration::from_millis(limits::FIRST_STATE_WAIT_MS);
-    match tokio::time::timeout(wait, live).await {
-        Ok(Ok(state)) => {
-            let routes = state.items.values().filter_map(|item| match &**item {
-                Item::Route(route) => Some(route),
-                Item::App(_) | Item::Want(_) => None,
-            });
-            table.apply(routes);
-        }
-        Ok(Err(_)) | Err(_) => tracing::warn!("the api is away: routes are those of the disk copy"),
-    }
+    let Ok(Ok(state)) = tokio::time::timeout(wait, live).await else {
+        tracing::warn!("the api is away: routes are those of the disk copy");
+        return;
+    };
+    let routes = state.items.values().filter_map(|item| match &**item {
+        Item::Route(route) => Some(route),
+        Item::App(_) | Item::Want(_) => None,
+    });
+    table.apply(routes);
 }
 
 impl Follow {
