@@ -28,8 +28,15 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/paas";
 #[derive(Debug, clap::Parser)]
 #[command(name = "paas", version)]
 struct Arguments {
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colours: always, never or auto
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     color: output::Color,
     /// The same as --color=never
     #[arg(long, global = true, conflicts_with = "color")]
