@@ -49,6 +49,13 @@ pub(crate) enum Command {
     /// Answer git's question for the token
     #[command(name = "git:credentials", hide = true)]
     GitCredentials(git::Credentials),
+    #[command(flatten)]
+    Running(Running),
+}
+
+/// What is about the things that an app runs.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Running {
     /// List the dynos of an app
     Ps(ps::Ps),
     /// Show or change how many dynos of which size there are
@@ -105,7 +112,6 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, Failure> {
 
 async fn with(client: &Client, command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Login(_) | Command::Logout | Command::GitCredentials(_) => Ok(ExitCode::SUCCESS),
         Command::Whoami => done(login::whoami(client)).await,
         Command::Token => done(login::token(client)).await,
         Command::Create(args) => done(create::create(client, &args)).await,
@@ -114,32 +120,40 @@ async fn with(client: &Client, command: Command) -> Result<ExitCode, Failure> {
         Command::Destroy(args) => about(client, &args.app, apps::destroy(client, &args)).await,
         Command::Open(args) => about(client, &args.app, apps::open(client, &args)).await,
         Command::GitRemote(args) => about(client, &args.app, git::remote(client, &args)).await,
-        Command::Ps(args) => about(client, &args.app, ps::list(client, &args)).await,
-        Command::Scale(args) => about(client, &args.app, ps::scale(client, &args)).await,
-        Command::Restart(args) => about(client, &args.app, ps::restart(client, &args)).await,
-        Command::Logs(args) => about(client, &args.app, logs::logs(client, &args)).await,
-        Command::Config(args) => about(client, &args.app, config::show(client, &args)).await,
-        Command::ConfigSet(args) => about(client, &args.app, config::set(client, &args)).await,
-        Command::ConfigGet(args) => about(client, &args.app, config::get(client, &args)).await,
-        Command::ConfigUnset(args) => about(client, &args.app, config::unset(client, &args)).await,
-        Command::Releases(args) => about(client, &args.app, releases::list(client, &args)).await,
-        Command::Rollback(args) => {
+        Command::Running(command) => running(client, command).await,
+        // They need no sign-in and were run before.
+        Command::Login(_) | Command::Logout | Command::GitCredentials(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn running(client: &Client, command: Running) -> Result<ExitCode, Failure> {
+    match command {
+        Running::Ps(args) => about(client, &args.app, ps::list(client, &args)).await,
+        Running::Scale(args) => about(client, &args.app, ps::scale(client, &args)).await,
+        Running::Restart(args) => about(client, &args.app, ps::restart(client, &args)).await,
+        Running::Logs(args) => about(client, &args.app, logs::logs(client, &args)).await,
+        Running::Config(args) => about(client, &args.app, config::show(client, &args)).await,
+        Running::ConfigSet(args) => about(client, &args.app, config::set(client, &args)).await,
+        Running::ConfigGet(args) => about(client, &args.app, config::get(client, &args)).await,
+        Running::ConfigUnset(args) => about(client, &args.app, config::unset(client, &args)).await,
+        Running::Releases(args) => about(client, &args.app, releases::list(client, &args)).await,
+        Running::Rollback(args) => {
             about(client, &args.app, releases::rollback(client, &args)).await
         }
-        Command::Run(args) => run::run(client, &args).await,
-        Command::Buildpacks(args) => {
+        Running::Run(args) => run::run(client, &args).await,
+        Running::Buildpacks(args) => {
             about(client, &args.app, buildpacks::show(client, &args)).await
         }
-        Command::BuildpacksSet(args) => {
+        Running::BuildpacksSet(args) => {
             about(client, &args.app, buildpacks::set(client, &args)).await
         }
-        Command::BuildpacksAdd(args) => {
+        Running::BuildpacksAdd(args) => {
             about(client, &args.app, buildpacks::add(client, &args)).await
         }
-        Command::BuildpacksRemove(args) => {
+        Running::BuildpacksRemove(args) => {
             about(client, &args.app, buildpacks::remove(client, &args)).await
         }
-        Command::BuildpacksClear(args) => {
+        Running::BuildpacksClear(args) => {
             about(client, &args.app, buildpacks::clear(client, &args)).await
         }
     }

@@ -1,7 +1,6 @@
 //! What a person reads: results on standard output, everything else on standard error, colours
 //! only on a terminal. The one place of the program that prints.
 #![expect(
-    clippy::print_stdout,
     clippy::print_stderr,
     reason = "this module is the command line's voice"
 )]

@@ -135,7 +135,8 @@ fn a_registry_that_is_down_is_named() {
     let platform =
         Platform::start_with("[build.env]\nPIP_INDEX_URL = \"http://127.0.0.1:9/simple\"\n");
     let app = platform.checkout("python-gunicorn", "offline");
-    app.push().refused(1, &["package index 127.0.0.1", "(build failed)"]);
+    app.push()
+        .refused(1, &["package index 127.0.0.1", "(build failed)"]);
     assert_eq!(app.remote_commit("main"), None);
 }
 

@@ -14,9 +14,9 @@ fn commit_raw(app: &Checkout<'_>, mode: &str, kind: &str, object: &str, name: &s
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    write!(
+    writeln!(
         child.stdin.take().unwrap(),
-        "{mode} {kind} {object}\t{name}\n"
+        "{mode} {kind} {object}\t{name}"
     )
     .unwrap();
     let tree = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();

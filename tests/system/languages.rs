@@ -1,6 +1,7 @@
 //! The built-in buildpacks on small apps of their languages.
 
 use crate::platform::Platform;
+use std::io::{Read as _, Write as _};
 
 #[test]
 fn python_with_gunicorn() {
@@ -88,7 +89,6 @@ fn a_websocket_is_tunnelled() {
     let platform = Platform::start();
     platform.checkout("websocket-echo", "echo").push().ok();
     let mut socket = std::net::TcpStream::connect(("127.0.0.1", platform.http_port)).unwrap();
-    use std::io::{Read as _, Write as _};
     let upgrade = "GET / HTTP/1.1\r\nHost: echo.paas.localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     socket.write_all(upgrade.as_bytes()).unwrap();
     let mut head = Vec::new();

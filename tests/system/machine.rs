@@ -39,13 +39,18 @@ pub(crate) fn free_port() -> u16 {
 
 /// Everything on the machine that carries this name, in words.
 pub(crate) fn traces(instance: &str, folder: &Path) -> Vec<String> {
-    let mut found = Vec::new();
     let folder = folder.to_str().unwrap();
+    let mut found = processes(instance, folder);
+    found.extend(mounts(instance, folder));
+    found.extend(kernel_objects(instance));
+    found
+}
+
+fn processes(instance: &str, folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
-        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        let cgroup = std::fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
-        let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        let read = |name: &str| std::fs::read(process.path().join(name)).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&read("stat")).into_owned();
         // A dead process that its parent, the machine's init, has not noticed yet.
         if stat
             .rsplit_once(") ")
@@ -53,13 +58,17 @@ pub(crate) fn traces(instance: &str, folder: &Path) -> Vec<String> {
         {
             continue;
         }
+        let command = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+        let cgroup = String::from_utf8_lossy(&read("cgroup")).into_owned();
         if command.contains(folder) || cgroup.contains(&format!("/{instance}")) {
-            found.push(format!(
-                "process {}: {command} {stat}",
-                process.file_name().to_string_lossy()
-            ));
+            found.push(format!("process: {command} {stat}"));
         }
     }
+    found
+}
+
+fn mounts(instance: &str, folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
     for mount in std::fs::read_to_string("/proc/self/mountinfo")
         .unwrap()
         .lines()
@@ -68,14 +77,23 @@ pub(crate) fn traces(instance: &str, folder: &Path) -> Vec<String> {
             found.push(format!("mount: {mount}"));
         }
     }
+    for device in std::fs::read_dir("/sys/block").unwrap().flatten() {
+        let file = device.path().join("loop/backing_file");
+        let file = std::fs::read_to_string(file).unwrap_or_default();
+        if file.contains(folder) {
+            let name = device.file_name();
+            found.push(format!("loop device: {} on {file}", name.to_string_lossy()));
+        }
+    }
+    found
+}
+
+fn kernel_objects(instance: &str) -> Vec<String> {
+    let mut found = Vec::new();
     for tree in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-        for place in [
-            tree.path().join(instance),
-            tree.path().join("paas.slice").join(instance),
-        ] {
-            if place.exists() {
-                found.push(format!("cgroup: {}", place.display()));
-            }
+        let place = tree.path().join(instance);
+        if place.exists() {
+            found.push(format!("cgroup: {}", place.display()));
         }
     }
     for link in std::fs::read_dir("/sys/class/net").unwrap().flatten() {
@@ -83,34 +101,18 @@ pub(crate) fn traces(instance: &str, folder: &Path) -> Vec<String> {
             found.push(format!("interface: {}", link.file_name().to_string_lossy()));
         }
     }
-    let rules = Command::new("nft")
+    let tables = Command::new("nft")
         .args(["list", "tables"])
         .output()
         .unwrap();
-    for table in String::from_utf8_lossy(&rules.stdout)
-        .lines()
-        .filter(|table| table.contains(instance))
-    {
+    let tables = String::from_utf8_lossy(&tables.stdout).into_owned();
+    for table in tables.lines().filter(|table| table.contains(instance)) {
         found.push(format!("nft {table}"));
     }
-    for place in [
-        format!("/run/{instance}"),
-        format!("/run/netns/{instance}"),
-        format!("/usr/local/lib/{instance}"),
-    ] {
-        if Path::new(&place).exists() {
-            found.push(format!("file: {place}"));
-        }
-    }
-    let loops = std::fs::read_dir("/sys/block").unwrap().flatten();
-    for device in loops {
-        let file =
-            std::fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
-        if file.contains(folder) {
-            found.push(format!(
-                "loop device: {} on {file}",
-                device.file_name().to_string_lossy()
-            ));
+    for folder in ["/run", "/run/netns", "/usr/local/lib", "/sys/fs/cgroup"] {
+        let place = Path::new(folder).join(instance);
+        if place.exists() {
+            found.push(format!("folder: {}", place.display()));
         }
     }
     found

@@ -4,19 +4,34 @@
 //! address range, beside whatever is installed. When a test ends the platform is taken down and
 //! anything it left on the machine fails the test.
 
+#[cfg(test)]
 mod checkout;
+#[cfg(test)]
 mod machine;
+#[cfg(test)]
 mod platform;
+#[cfg(test)]
 mod web;
 
+#[cfg(test)]
 mod build_world;
+#[cfg(test)]
 mod config_vars;
+#[cfg(test)]
 mod deploys;
+#[cfg(test)]
 mod first_push;
+#[cfg(test)]
 mod formation;
+#[cfg(test)]
 mod hostile_trees;
+#[cfg(test)]
 mod languages;
+#[cfg(test)]
 mod one_off;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
 mod release_phase;
+#[cfg(test)]
 mod survival;

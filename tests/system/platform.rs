@@ -115,6 +115,10 @@ impl Platform {
     }
 
     /// Runs a prepared command to its end.
+    #[expect(
+        clippy::unused_self,
+        reason = "reads like the other verbs of a platform"
+    )]
     pub(crate) fn run(&self, command: &mut Command, input: &str) -> Ended {
         let mut child = command
             .stdin(Stdio::piped())
@@ -174,6 +178,10 @@ fn install(program: &Path) {
         .expect("`make test` builds the static server");
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the harness hands on what the machine says"
+)]
 /// What builds need on this machine to reach the package registries.
 fn build_env(more: &str) -> String {
     if more.contains("[build.env]") {
@@ -207,6 +215,7 @@ impl Drop for Platform {
 
 impl Platform {
     /// What a person would look at first when a test has failed.
+    #[expect(clippy::print_stderr, reason = "for whoever reads a failed test")]
     fn tell(&self) {
         for role in ["up", "nursery", "api", "builder", "dynod", "router"] {
             let log = std::fs::read_to_string(self.folder.join(format!("data/log/{role}.log")))

@@ -56,8 +56,9 @@ fn unchunked(mut body: &str) -> String {
         if size == 0 {
             break;
         }
-        whole.push_str(&rest[..size]);
-        body = &rest[size + 2..];
+        let (chunk, rest) = rest.split_at(size);
+        whole.push_str(chunk);
+        body = rest.strip_prefix("\r\n").unwrap();
     }
     whole
 }
