@@ -1,4 +1,5 @@
-//! From an order to the spec that the nursery runs: pure, so that what a dyno gets can be read here.
+//! From an order to the spec that the nursery runs: pure, so that what a dyno gets can be read
+//! here.
 
 use model::dyno::{Purpose, Want};
 use model::network::ISOLATED_PORT;

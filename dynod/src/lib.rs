@@ -2,7 +2,8 @@
 //!
 //! In: orders ([`model::dyno::Want`]) over the feed. Out: states over the feed, lines into the
 //! journal. Everything that needs privilege is asked of the nursery. It knows neither git nor
-//! builds nor routes. It may be killed at any time: dynos do not notice, and the next one adopts them.
+//! builds nor routes. It may be killed at any time: dynos do not notice, and the next one adopts
+//! them.
 
 mod attach;
 mod command;
@@ -83,7 +84,10 @@ async fn serve(config: &Config) -> Result<(), DynodError> {
             },
             () = node.reap() => {}
             ended = &mut watching => {
-                let error = ended.map_or_else(std::io::Error::other, |result| result.err().unwrap_or(std::io::ErrorKind::Other.into()));
+                let error = match ended {
+                    Ok(result) => result.err().unwrap_or_else(|| std::io::ErrorKind::Other.into()),
+                    Err(error) => std::io::Error::other(error),
+                };
                 return Err(failed("wait for status files")(error));
             }
         }

@@ -214,7 +214,7 @@ impl Life<'_> {
             () = running.watched.changed() => Wake::Status,
             _ = &mut running.output => Wake::Output,
             _ = stop.wait_for(|asked| *asked), if !self.is_stopping => Wake::Stop,
-            () = expiry => Wake::Deadline(deadline.map_or(Deadline::Kill, |(_, deadline)| deadline)),
+            () = expiry => Wake::Deadline(deadline.map_or(Deadline::Kill, |(_, what)| what)),
             end = session => Wake::Session(end.ok().and_then(Result::ok)),
         };
         if matches!(wake, Wake::Session(_)) {

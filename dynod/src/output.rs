@@ -7,7 +7,8 @@ use std::path::Path;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
-/// Reads until the last writer is gone. Lines reach the log in the order in which they were written.
+/// Reads until the last writer is gone. Lines reach the log in the order in which they were
+/// written.
 pub(crate) async fn follow(mut pipe: pipe::Receiver, app: app::Id, process: String, log: Log) {
     let mut lines = Lines::default();
     let mut buffer = vec![0; 64 * 1024];

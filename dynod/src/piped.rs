@@ -1,4 +1,5 @@
-//! An attached one-off without a terminal: it runs on pipes, as a job that ends with its connection.
+//! An attached one-off without a terminal: it runs on pipes, as a job that ends with its
+//! connection.
 
 use crate::dyno::{Dyno, chain};
 use crate::life::Ending;

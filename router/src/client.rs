@@ -108,8 +108,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     }
 }
 
-/// A client that vanished without a word (a laptop that was closed) is found out by the kernel, also
-/// where no timer of ours runs: in log sessions and pushes.
+/// A client that vanished without a word (a laptop that was closed) is found out by the kernel,
+/// also where no timer of ours runs: in log sessions and pushes.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let probes = socket2::TcpKeepalive::new()

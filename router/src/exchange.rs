@@ -99,7 +99,8 @@ pub(crate) struct Answered {
     pub(crate) using: Using,
 }
 
-/// Finds a dyno, connects, sends, and waits for the response's head; tries again where that is safe.
+/// Finds a dyno, connects, sends, and waits for the response's head; tries again where that is
+/// safe.
 async fn ask(
     visit: &mut Visit<'_>,
     route: &Arc<Route>,

@@ -1,7 +1,7 @@
 //! The platform's own hosts: passed on to the api or the builder over their sockets.
 //!
-//! `/NAME.git/...` is the builder's, all else the api's. No timers of apps, no log lines: a push or a
-//! log session may be silent for as long as it likes.
+//! `/NAME.git/...` is the builder's, all else the api's. No timers of apps, no log lines: a push or
+//! a log session may be silent for as long as it likes.
 
 use crate::activity::Turn;
 use crate::body::ResponseBody;

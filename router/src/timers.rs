@@ -29,7 +29,8 @@ pub struct Timers {
     pub role_away: Duration,
     /// For requests and tunnels under way when the router stops: H24.
     pub drain: Duration,
-    /// For what a client still sends after its answer; without it the answer may be lost to a reset.
+    /// For what a client still sends after its answer; without it the answer may be lost to a
+    /// reset.
     pub linger: Duration,
 }
 

@@ -23,7 +23,8 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Carries bytes to the end. Dropped before it, it closes as the router's doing or the client's.
+    /// Carries bytes to the end. Dropped before it, it closes as the router's doing or the
+    /// client's.
     pub(crate) async fn run(mut self) {
         let (client, dyno) = match tokio::try_join!(self.client, self.dyno) {
             Ok(both) => both,

@@ -1,8 +1,8 @@
-//! A connection to a dyno or to a role of the platform: connecting, one exchange, and the proof that
-//! it may be used again.
+//! A connection to a dyno or to a role of the platform: connecting, one exchange, and the proof
+//! that it may be used again.
 //!
-//! hyper's client speaks on it; its task dies with the [`Wire`]. Called by `exchange` and `platform`;
-//! idle ones wait in `pool`.
+//! hyper's client speaks on it; its task dies with the [`Wire`]. Called by `exchange` and
+//! `platform`; idle ones wait in `pool`.
 
 use crate::body::RequestBody;
 use http::{Request, Response};

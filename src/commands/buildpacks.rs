@@ -21,7 +21,8 @@ pub(crate) struct Show {
 pub(crate) struct Place {
     #[command(flatten)]
     pub(crate) app: Choice,
-    /// Built-in name (python, nodejs, static, procfile), ./FOLDER of the app, git URL with #ref, or URL of a .tgz
+    /// Built-in name (python, nodejs, static, procfile), ./FOLDER of the app, git URL with #ref, or
+    /// URL of a .tgz
     buildpack: String,
     /// Place in the list, from 1
     #[arg(long, short, value_parser = clap::value_parser!(u16).range(1..=32))]

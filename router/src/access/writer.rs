@@ -100,8 +100,12 @@ impl Journals {
         }
         for (app, lines) in by_app {
             if let Err(error) = self.append(app, &lines) {
-                tracing::warn!(app.id = %app, lines = lines.len(), error = &error as &dyn std::error::Error,
-                    "router log lines were lost");
+                tracing::warn!(
+                    app.id = %app,
+                    lines = lines.len(),
+                    error = &error as &dyn std::error::Error,
+                    "router log lines were lost"
+                );
             }
         }
     }
