@@ -58,7 +58,8 @@ mod tests {
     fn a_listener_of_another_process() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let mut other = Command::new("cat")
+        let mut other = Command::new("sleep")
+            .arg("60")
             .stdin(Stdio::from(OwnedFd::from(listener)))
             .stdout(Stdio::piped())
             .spawn()

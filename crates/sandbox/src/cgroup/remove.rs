@@ -1,7 +1,7 @@
 //! Taking all groups of an instance away, with whatever still runs in them.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, Seek as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -55,9 +55,8 @@ fn kill(at: &Path) -> io::Result<()> {
     let until = Instant::now() + BURIAL;
     let mut events = File::open(at.join("cgroup.events"))?;
     loop {
-        let mut text = String::new();
         events.rewind()?;
-        events.read_to_string(&mut text)?;
+        let text = io::read_to_string(&events)?;
         if text.lines().any(|line| line == "populated 0") {
             return Ok(());
         }
@@ -94,9 +93,7 @@ fn remove(at: &Path, until: Instant) -> io::Result<()> {
     loop {
         match fs::remove_dir(at) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error)
-                if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < until =>
-            {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < until => {
                 poll(&mut [], AGAIN_MS)?;
             }
             other => return other,
