@@ -52,9 +52,10 @@ fn act(words: &[&str]) -> io::Result<u8> {
         }
         ["eat", megabytes] => {
             let count: usize = megabytes.parse().map_err(io::Error::other)?;
+            let memory = vec![1_u8; count << 20];
             tell(&format!(
                 "ate {}",
-                vec![1_u8; count << 20].iter().filter(|b| **b == 1).count()
+                memory.iter().map(|b| usize::from(*b)).sum::<usize>()
             ));
         }
         ["child-eats", megabytes] => {
@@ -68,7 +69,8 @@ fn act(words: &[&str]) -> io::Result<u8> {
         ["fill", path] => tell(&fill(path)?),
         ["listen", addresses @ ..] => {
             let listeners: io::Result<Vec<_>> = addresses.iter().map(TcpListener::bind).collect();
-            tell(&format!("listening on {}", listeners?.len()));
+            let listeners = listeners?;
+            tell(&format!("listening on {}", listeners.len()));
             wait();
         }
         ["flood", lines] => {
@@ -153,7 +155,7 @@ fn fill(path: &str) -> io::Result<String> {
     let mut file = fs::File::create(path)?;
     let mut written = 0;
     loop {
-        match file.write(&[7; 65_536]) {
+        match file.write(&[7; 8_192]) {
             Ok(count) => written += count,
             Err(error) => return Ok(format!("wrote {written} then {}", outcome(Err(error)))),
         }
@@ -162,13 +164,20 @@ fn fill(path: &str) -> io::Result<String> {
 
 /// Tries what must not work (sandbox.md 8), one line each: NAME OUTCOME.
 fn attack() {
-    let say = |name: &str, result: Result<(), Errno>| match result {
+    attack_calls();
+    attack_sockets();
+    attack_reads();
+    attack_writes();
+}
+
+fn say(name: &str, result: Result<(), Errno>) {
+    match result {
         Ok(()) => tell(&format!("{name} worked")),
         Err(errno) => tell(&format!("{name} {errno:?}")),
-    };
-    let file = |result: io::Result<()>| {
-        result.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc_unknown())))
-    };
+    }
+}
+
+fn attack_calls() {
     let none = None::<&str>;
     say(
         "mount",
@@ -192,11 +201,21 @@ fn attack() {
     );
     say("kill-init", kill(Pid::from_raw(1), Signal::SIGKILL));
     say("signal-init", kill(Pid::from_raw(1), Signal::SIGTERM));
+    say("setuid", nix::unistd::setuid(nix::unistd::Uid::from_raw(0)));
+}
+
+fn attack_sockets() {
     for (name, family, kind, protocol) in [
         (
             "raw",
             AddressFamily::Inet,
             SockType::Raw,
+            Some(SockProtocol::Icmp),
+        ),
+        (
+            "ping",
+            AddressFamily::Inet,
+            SockType::Datagram,
             Some(SockProtocol::Icmp),
         ),
         ("packet", AddressFamily::Packet, SockType::Datagram, None),
@@ -220,10 +239,12 @@ fn attack() {
             socket(family, kind, SockFlag::empty(), protocol).map(drop),
         );
     }
-    let nix_setuid = nix::unistd::setuid(nix::unistd::Uid::from_raw(0));
-    say("setuid", nix_setuid);
+}
+
+fn attack_reads() {
     for (name, path) in [
         ("kcore", "/proc/kcore"),
+        ("keys", "/proc/keys"),
         ("init-environ", "/proc/1/environ"),
         ("init-mem", "/proc/1/mem"),
         ("init-exe", "/proc/1/exe"),
@@ -231,14 +252,16 @@ fn attack() {
         ("kmsg", "/dev/kmsg"),
         ("disk", "/dev/vda"),
     ] {
-        let read = fs::File::open(path).and_then(|f| f.take(16).read_to_end(&mut Vec::new()));
-        let is_empty = matches!(read, Ok(0));
-        if is_empty {
-            tell(&format!("{name} empty"));
-        } else {
-            say(name, file(read.map(drop)));
+        let mut content = Vec::new();
+        let read = fs::File::open(path).and_then(|f| f.take(16).read_to_end(&mut content));
+        match read {
+            Ok(0) => tell(&format!("{name} empty")),
+            other => say(name, other.map(drop).map_err(|e| errno(&e))),
         }
     }
+}
+
+fn attack_writes() {
     for (name, path) in [
         ("write-sysctl", "/proc/sys/kernel/core_pattern"),
         ("write-userns", "/proc/sys/user/max_user_namespaces"),
@@ -258,11 +281,14 @@ fn attack() {
             .write(true)
             .create(name == "write-dev")
             .open(path);
-        say(name, file(open.and_then(|mut f| f.write_all(b"-1"))));
+        say(
+            name,
+            open.and_then(|mut f| f.write_all(b"-1"))
+                .map_err(|e| errno(&e)),
+        );
     }
 }
 
-/// A number that is no errno.
-const fn libc_unknown() -> i32 {
-    0
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }

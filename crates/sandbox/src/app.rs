@@ -36,7 +36,7 @@ const ROOT_KEEPS: u64 =
 pub(crate) fn run(
     command: Command,
     files: Option<OwnedFd>,
-    terminal: Option<OwnedFd>,
+    terminal: Option<&OwnedFd>,
     channel: &OwnedFd,
     mut steps: Steps,
 ) -> ! {
@@ -52,7 +52,7 @@ pub(crate) fn run(
 fn become_command(
     command: Command,
     files: Option<OwnedFd>,
-    terminal: Option<OwnedFd>,
+    terminal: Option<&OwnedFd>,
     channel: &OwnedFd,
     steps: &mut Steps,
 ) -> Result<std::convert::Infallible, Fail> {
@@ -64,7 +64,7 @@ fn become_command(
     std::fs::write("/proc/self/oom_score_adj", "0")
         .map_err(failed("leave the keeper's protection"))?;
     nix::unistd::setsid().map_err(failed("start a session"))?;
-    if let Some(inner) = &terminal {
+    if let Some(inner) = terminal {
         fchown(inner, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .map_err(failed("give the terminal away"))?;
         device::take_terminal(inner.as_fd()).map_err(failed("take the terminal"))?;
@@ -74,7 +74,7 @@ fn become_command(
         .map_err(failed("enter the user namespace"))?;
     drop(command.user_ns);
     drop(command.secrets);
-    let files = match &terminal {
+    let files = match terminal {
         Some(inner) => three_times(inner).map_err(failed("copy the terminal"))?,
         None => command.files,
     };

@@ -47,7 +47,7 @@ pub struct Volume {
 
 /// A request did not work.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ClientError {
     /// The request breaks a rule; asking again cannot help.
     #[error("ask the nursery: {0}")]
     Refused(String),
@@ -65,20 +65,20 @@ pub enum Error {
     Gone(#[source] io::Error),
 }
 
-impl From<Fault> for Error {
+impl From<Fault> for ClientError {
     fn from(fault: Fault) -> Self {
         Self::Refused(fault.to_string())
     }
 }
 
-fn gone(error: impl Into<io::Error>) -> Error {
-    Error::Gone(error.into())
+fn gone(error: impl Into<io::Error>) -> ClientError {
+    ClientError::Gone(error.into())
 }
 
 impl Client {
     /// Connects to the nursery's socket. Every later answer comes within
-    /// [`limits::NURSERY_ANSWER_TIMEOUT_S`], or the call fails with [`Error::Gone`].
-    pub fn connect(path: &Path) -> Result<Self, Error> {
+    /// [`limits::NURSERY_ANSWER_TIMEOUT_S`], or the call fails with [`ClientError::Gone`].
+    pub fn connect(path: &Path) -> Result<Self, ClientError> {
         let fd = socket::socket(
             AddressFamily::Unix,
             SockType::SeqPacket,
@@ -102,7 +102,7 @@ impl Client {
         spec: &Spec,
         secrets: &Secrets,
         fds: &[BorrowedFd<'_>],
-    ) -> Result<Started, Error> {
+    ) -> Result<Started, ClientError> {
         spec.check()?;
         secrets.check()?;
         let sealed = sys::memory_file(&serde_json::to_vec(secrets).map_err(gone)?).map_err(gone)?;
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// Sends a signal to every process of a sandbox but its keeper. SIGKILL leaves none.
-    pub fn signal(&mut self, id: &str, signal: i32) -> Result<(), Error> {
+    pub fn signal(&mut self, id: &str, signal: i32) -> Result<(), ClientError> {
         let request = Request::Signal {
             id: id.to_owned(),
             signal,
@@ -141,12 +141,12 @@ impl Client {
     }
 
     /// Removes what is left of a dyno or job: processes, cgroup, network, folder. Safe to repeat.
-    pub fn remove(&mut self, id: &str) -> Result<(), Error> {
+    pub fn remove(&mut self, id: &str) -> Result<(), ClientError> {
         self.ask_done(&Request::Remove { id: id.to_owned() }, id)
     }
 
     /// Tells what a sandbox uses now; of a dyno that ended, too, until it is removed.
-    pub fn usage(&mut self, id: &str) -> Result<Usage, Error> {
+    pub fn usage(&mut self, id: &str) -> Result<Usage, ClientError> {
         match self.ask(&Request::Usage { id: id.to_owned() }, &[], id)? {
             (Answer::Usage(usage), _) => Ok(usage),
             _ => Err(unexpected()),
@@ -154,7 +154,7 @@ impl Client {
     }
 
     /// Lists the dynos that live, by rising slot.
-    pub fn list(&mut self) -> Result<Vec<Living>, Error> {
+    pub fn list(&mut self) -> Result<Vec<Living>, ClientError> {
         let mut all: Vec<Living> = Vec::new();
         loop {
             let after = all.last().map_or(0, |last| last.slot + 1);
@@ -172,7 +172,7 @@ impl Client {
     }
 
     /// Makes a volume: a sparse ext4 file system whose root folder belongs to 1000:1000.
-    pub fn volume(&mut self, id: &str, size_bytes: u64) -> Result<Volume, Error> {
+    pub fn volume(&mut self, id: &str, size_bytes: u64) -> Result<Volume, ClientError> {
         let request = Request::Volume {
             id: id.to_owned(),
             size_bytes,
@@ -186,7 +186,7 @@ impl Client {
         }
     }
 
-    fn ask_done(&mut self, request: &Request, id: &str) -> Result<(), Error> {
+    fn ask_done(&mut self, request: &Request, id: &str) -> Result<(), ClientError> {
         match self.ask(request, &[], id)? {
             (Answer::Done, _) => Ok(()),
             _ => Err(unexpected()),
@@ -198,13 +198,15 @@ impl Client {
         request: &Request,
         fds: &[BorrowedFd<'_>],
         id: &str,
-    ) -> Result<(Answer, Vec<OwnedFd>), Error> {
+    ) -> Result<(Answer, Vec<OwnedFd>), ClientError> {
         let message = serde_json::to_vec(request).map_err(gone)?;
         if message.len() > limits::SANDBOX_MESSAGE_MAX_BYTES {
-            return Err(Error::Refused("the spec is too long".into()));
+            return Err(ClientError::Refused("the spec is too long".into()));
         }
         if fds.len() > limits::SANDBOX_FDS_MAX {
-            return Err(Error::Refused("too many files are handed over".into()));
+            return Err(ClientError::Refused(
+                "too many files are handed over".into(),
+            ));
         }
         packets::send(self.0.as_fd(), &message, fds).map_err(gone)?;
         let packet = packets::receive(self.0.as_fd()).map_err(gone)?;
@@ -213,17 +215,17 @@ impl Client {
         }
         match serde_json::from_slice(&packet.message).map_err(gone)? {
             Answer::Failed { failure, reason } => Err(match failure {
-                Failure::Refused => Error::Refused(reason),
-                Failure::Unknown => Error::Unknown(id.to_owned()),
-                Failure::Exists => Error::Exists(id.to_owned()),
-                Failure::Failed => Error::Failed(reason),
+                Failure::Refused => ClientError::Refused(reason),
+                Failure::Unknown => ClientError::Unknown(id.to_owned()),
+                Failure::Exists => ClientError::Exists(id.to_owned()),
+                Failure::Failed => ClientError::Failed(reason),
             }),
             answer => Ok((answer, packet.fds)),
         }
     }
 }
 
-fn unexpected() -> Error {
+fn unexpected() -> ClientError {
     gone(io::Error::new(
         io::ErrorKind::InvalidData,
         "the nursery answered another question",

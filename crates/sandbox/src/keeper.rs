@@ -35,7 +35,7 @@ const MEMORY_LOOK: Duration = Duration::from_millis(2);
 const MEMORY_LOOKS: u32 = 500;
 /// How long the end waits for somebody to read the rest of the output. Ours: longer than any
 /// restart of dynod.
-const LAST_WORDS: Duration = Duration::from_secs(3600);
+const LAST_WORDS: Duration = Duration::from_hours(1);
 /// How often it looks whether that happened.
 const LAST_WORDS_LOOK: Duration = Duration::from_millis(20);
 const CAP_KILL: u64 = 1 << 5;
@@ -82,9 +82,8 @@ pub(crate) fn give_up_powers(id: u32) -> io::Result<()> {
 /// keeper, and that is what they lead to.
 pub(crate) fn run(kept: Kept) {
     let app = Pid::from_raw(kept.app);
-    let mut keeper = match Keeper::new(kept) {
-        Ok(keeper) => keeper,
-        Err(_) => return,
+    let Ok(mut keeper) = Keeper::new(kept) else {
+        return;
     };
     let outcome = keeper.watch(app);
     kill_all();
@@ -148,7 +147,7 @@ impl Keeper {
         let mut next_output = Instant::now();
         let mut next_ports = Instant::now();
         loop {
-            if let Some(ended) = self.reap(app)? {
+            if let Some(ended) = reap(app)? {
                 return Ok(Some(ended));
             }
             let now = Instant::now();
@@ -228,18 +227,6 @@ impl Keeper {
             }
         }
         Ok(())
-    }
-
-    /// Reaps whoever has ended; tells how the command did.
-    fn reap(&self, app: Pid) -> io::Result<Option<WaitStatus>> {
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => return Ok(None),
-                Ok(ended) if ended.pid() == Some(app) => return Ok(Some(ended)),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 
     fn tell_lost_lines(&mut self) -> io::Result<()> {
@@ -324,6 +311,18 @@ fn read_kills(watch: &MemoryWatch) -> io::Result<u64> {
     Ok(oom_kills(&String::from_utf8_lossy(
         content.get(..length).unwrap_or_default(),
     )))
+}
+
+/// Reaps whoever has ended; tells how the command did.
+fn reap(app: Pid) -> io::Result<Option<WaitStatus>> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return Ok(None),
+            Ok(ended) if ended.pid() == Some(app) => return Ok(Some(ended)),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Kills and reaps until nobody else is left in this pid namespace.

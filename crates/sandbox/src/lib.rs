@@ -20,7 +20,7 @@ mod world;
 
 mod sys;
 
-pub use client::{Client, Error, Started, Volume};
+pub use client::{Client, ClientError as Error, Started, Volume};
 pub use tear_down::{TearDownError, tear_down};
 pub use spec::{Base, Kind, Limits, Mount, Network, Place, Secrets, Spec, Upper, Window};
 pub use wire::{Living, Usage};

@@ -9,6 +9,7 @@ mod home;
 mod ids;
 mod layer;
 mod places;
+mod root;
 mod serve;
 mod start;
 mod table;
@@ -155,7 +156,7 @@ fn begin(arguments: &Arguments) -> io::Result<std::convert::Infallible> {
     Server::new(listener, arguments.allowed_uids.clone())?.run(nursery)
 }
 
-/// The socket that was handed over under the name `nursery` (sd_listen_fds(3)), or one of our own.
+/// The socket that was handed over under the name `nursery` (`sd_listen_fds(3)`), or one of our own.
 fn listener(arguments: &Arguments) -> io::Result<OwnedFd> {
     if let Some(path) = &arguments.socket {
         match std::fs::remove_file(path) {

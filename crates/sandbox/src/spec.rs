@@ -54,7 +54,7 @@ pub struct Spec {
 pub enum Kind {
     /// Lives on when client and nursery die; has a folder `<run>/dynos/<slot>`.
     Dyno {
-        /// Gives address and range of user ids; below [`SLOTS_MAX`].
+        /// Gives address and range of user ids; below [`model::network::SLOTS_MAX`].
         slot: u16,
     },
     /// Dies when its lifeline closes.

@@ -72,7 +72,7 @@ fn begin(plan: Plan, channel: &OwnedFd, steps: &mut Steps) -> Result<Kept, Fail>
     steps.done("cgroup");
     enter_network(net_ns).map_err(failed("enter the network"))?;
     steps.done("network");
-    let made = root::make(root, (seen, seen_memory), mounts, steps)?;
+    let made = root::make(root, &(seen, seen_memory), mounts, steps)?;
     let terminal = plan
         .terminal
         .map(|window| made.terminal(window))
@@ -84,25 +84,24 @@ fn begin(plan: Plan, channel: &OwnedFd, steps: &mut Steps) -> Result<Kept, Fail>
     let listeners = plan.watch_port.map(|_| Listeners::open()).transpose();
     let listeners = listeners.map_err(failed("watch for listeners"))?;
     protect_keeper().map_err(failed("protect the keeper"))?;
-    let terminal =
-        terminal.map(|(outer, inner)| steps::tell_terminal(channel, &outer).map(|()| inner));
     let terminal = terminal
+        .map(|(outer, inner)| steps::tell_terminal(channel, &outer).map(|()| inner))
         .transpose()
         .map_err(failed("hand over the terminal"))?;
     steps
         .tell(channel)
         .map_err(failed("report to the nursery"))?;
     let app = match process::clone_into(0, None).map_err(failed("fork the command"))? {
-        process::Side::Child => app::run(command, made.files, terminal, channel, Steps::start()),
+        process::Side::Child => app::run(
+            command,
+            made.files,
+            terminal.as_ref(),
+            channel,
+            Steps::start(),
+        ),
         process::Side::Parent { pid, pidfd: _ } => pid,
     };
-    let (status, output, lifeline) = match keeping {
-        Keeping::Dyno { status, fifo } => {
-            let output = Output::new(fifo).map_err(failed("watch the output"))?;
-            (Status::Dyno(status), Some(output), None)
-        }
-        Keeping::Job { exit, lifeline } => (Status::Job(exit), None, Some(lifeline)),
-    };
+    let (status, output, lifeline) = hold(keeping).map_err(failed("watch the output"))?;
     let watched = listeners.zip(plan.watch_port);
     let signals = keeper::signals().map_err(failed("watch for signals"))?;
     let kept = Kept {
@@ -116,6 +115,14 @@ fn begin(plan: Plan, channel: &OwnedFd, steps: &mut Steps) -> Result<Kept, Fail>
     };
     keeper::give_up_powers(plan.keeper_id).map_err(failed("give up the keeper's powers"))?;
     Ok(kept)
+}
+
+/// What the keeper tells, drains and dies with.
+fn hold(keeping: Keeping) -> io::Result<(Status, Option<Output>, Option<OwnedFd>)> {
+    Ok(match keeping {
+        Keeping::Dyno { status, fifo } => (Status::Dyno(status), Some(Output::new(fifo)?), None),
+        Keeping::Job { exit, lifeline } => (Status::Job(exit), None, Some(lifeline)),
+    })
 }
 
 /// Closes all files but these and 0, 1, 2: other sandboxes' pipes must not live on in here.

@@ -126,18 +126,32 @@ const KEEPER: &[c_long] = &[
     libc::SYS_getrandom,
 ];
 
-const fn statement(code: u32, k: u32) -> sock_filter {
+/// The low half of a value that is known to fit: BPF's codes and the kernel's ioctl numbers.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "ioctl numbers have 32 bits, codes 16"
+)]
+const fn low(value: u64) -> u32 {
+    value as u32
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "BPF codes have 16 bits")]
+const fn code(code: u32) -> u16 {
+    code as u16
+}
+
+const fn statement(operation: u32, k: u32) -> sock_filter {
     sock_filter {
-        code: code as u16,
+        code: code(operation),
         jt: 0,
         jf: 0,
         k,
     }
 }
 
-const fn jump(code: u32, k: u32, when: u8, otherwise: u8) -> sock_filter {
+const fn jump(operation: u32, k: u32, when: u8, otherwise: u8) -> sock_filter {
     sock_filter {
-        code: code as u16,
+        code: code(operation),
         jt: when,
         jf: otherwise,
         k,
@@ -180,8 +194,8 @@ pub(crate) fn app() -> Vec<sock_filter> {
         libc::SYS_ioctl,
         &[
             statement(LOAD, ARGUMENT_1),
-            jump(EQUAL, libc::TIOCSTI as u32, 1, 0),
-            jump(EQUAL, libc::TIOCLINUX as u32, 0, 1),
+            jump(EQUAL, low(libc::TIOCSTI), 1, 0),
+            jump(EQUAL, low(libc::TIOCLINUX), 0, 1),
             statement(RETURN, EPERM),
             statement(RETURN, ALLOW),
         ],
@@ -265,7 +279,7 @@ mod tests {
     use super::*;
 
     /// Runs a program over one call, as the kernel would.
-    fn run(program: &[sock_filter], arch: u32, number: u32, arguments: [u32; 3]) -> u32 {
+    fn run(program: &[sock_filter], arch: u32, call: u32, arguments: [u32; 3]) -> u32 {
         let (mut at, mut value) = (0, 0);
         loop {
             let step = program[at];
@@ -275,7 +289,7 @@ mod tests {
             at += match code {
                 LOAD => {
                     value = match step.k {
-                        NUMBER => number,
+                        NUMBER => call,
                         ARCHITECTURE => arch,
                         k => arguments[(k as usize - 16) / 8],
                     };
@@ -294,23 +308,31 @@ mod tests {
     fn app_calls() {
         let program = app();
         let check = |call: c_long, arguments: [u32; 3], wanted: u32| {
-            let got = run(&program, NATIVE, call as u32, arguments);
+            let got = run(&program, NATIVE, number(call), arguments);
             assert_eq!(got, wanted, "{call} {arguments:?}");
         };
-        let family = |f: i32| f as u32;
+        let family = |f: i32| f.cast_unsigned();
         check(libc::SYS_read, [0; 3], ALLOW);
         check(libc::SYS_mount, [0; 3], EPERM);
         check(libc::SYS_fanotify_init, [0; 3], EPERM);
         check(libc::SYS_clone3, [0; 3], ENOSYS);
         check(libc::SYS_io_uring_setup, [0; 3], ENOSYS);
-        check(libc::SYS_clone, [libc::SIGCHLD as u32, 0, 0], ALLOW);
-        check(libc::SYS_clone, [libc::CLONE_NEWUSER as u32, 0, 0], EPERM);
+        check(
+            libc::SYS_clone,
+            [libc::SIGCHLD.cast_unsigned(), 0, 0],
+            ALLOW,
+        );
+        check(
+            libc::SYS_clone,
+            [libc::CLONE_NEWUSER.cast_unsigned(), 0, 0],
+            EPERM,
+        );
         check(libc::SYS_personality, [0; 3], ALLOW);
         check(libc::SYS_personality, [u32::MAX, 0, 0], ALLOW);
         check(libc::SYS_personality, [0x40000, 0, 0], EPERM);
-        check(libc::SYS_ioctl, [0, libc::TIOCSTI as u32, 0], EPERM);
-        check(libc::SYS_ioctl, [0, libc::TIOCLINUX as u32, 0], EPERM);
-        check(libc::SYS_ioctl, [0, libc::TIOCGWINSZ as u32, 0], ALLOW);
+        check(libc::SYS_ioctl, [0, low(libc::TIOCSTI), 0], EPERM);
+        check(libc::SYS_ioctl, [0, low(libc::TIOCLINUX), 0], EPERM);
+        check(libc::SYS_ioctl, [0, low(libc::TIOCGWINSZ), 0], ALLOW);
         check(libc::SYS_socket, [family(libc::AF_INET), 1, 0], ALLOW);
         check(libc::SYS_socket, [family(libc::AF_UNIX), 1, 0], ALLOW);
         check(libc::SYS_socket, [family(libc::AF_INET6), 1, 6], ALLOW);
@@ -340,7 +362,7 @@ mod tests {
     fn keeper_calls() {
         let program = keeper();
         for call in KEEPER {
-            assert_eq!(run(&program, NATIVE, *call as u32, [0; 3]), ALLOW);
+            assert_eq!(run(&program, NATIVE, number(*call), [0; 3]), ALLOW);
         }
         for call in [
             libc::SYS_openat,
@@ -348,7 +370,7 @@ mod tests {
             libc::SYS_ptrace,
             libc::SYS_socket,
         ] {
-            assert_eq!(run(&program, NATIVE, call as u32, [0; 3]), EPERM);
+            assert_eq!(run(&program, NATIVE, number(call), [0; 3]), EPERM);
         }
     }
 }

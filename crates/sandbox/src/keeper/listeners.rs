@@ -49,7 +49,7 @@ impl Listeners {
     }
 
     fn collect(&self, all: &mut Vec<SocketAddr>) -> io::Result<()> {
-        let mut buffer = [0; RECEIVE_MAX_BYTES];
+        let mut buffer = vec![0; RECEIVE_MAX_BYTES];
         loop {
             let length = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
             let mut rest = buffer.get(..length).unwrap_or(&[]);
@@ -82,7 +82,7 @@ pub(crate) fn text(listeners: &[SocketAddr]) -> String {
     texts.join(",")
 }
 
-/// `nlmsghdr` and `inet_diag_req_v2` (linux/inet_diag.h): dump those that listen.
+/// `nlmsghdr` and `inet_diag_req_v2` (`linux/inet_diag.h`): dump those that listen.
 fn request(family: i32) -> Vec<u8> {
     let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).expect("16 bits");
     let family = u8::try_from(family).expect("AF_INET6 is 10");
@@ -118,15 +118,12 @@ fn refusal(payload: &[u8]) -> io::Error {
 /// `inet_diag_msg`: family u8, …, source port at 4, source address at 8.
 fn listener(payload: &[u8]) -> Option<SocketAddr> {
     let port: [u8; 2] = payload.get(4..6)?.try_into().ok()?;
-    let ip = match i32::from(*payload.first()?) {
-        libc::AF_INET => {
-            let bytes: [u8; 4] = payload.get(8..12)?.try_into().ok()?;
-            IpAddr::V4(Ipv4Addr::from(bytes))
-        }
-        _ => {
-            let bytes: [u8; 16] = payload.get(8..24)?.try_into().ok()?;
-            IpAddr::V6(Ipv6Addr::from(bytes))
-        }
+    let ip = if i32::from(*payload.first()?) == libc::AF_INET {
+        let bytes: [u8; 4] = payload.get(8..12)?.try_into().ok()?;
+        IpAddr::V4(Ipv4Addr::from(bytes))
+    } else {
+        let bytes: [u8; 16] = payload.get(8..24)?.try_into().ok()?;
+        IpAddr::V6(Ipv6Addr::from(bytes))
     };
     Some(SocketAddr::new(ip, u16::from_be_bytes(port)))
 }

@@ -94,7 +94,7 @@ impl Output {
             let part = buffer.len().min(left);
             let length = self.fifo.read(buffer.get_mut(..part).unwrap_or_default())?;
             let read = buffer.get(..length).unwrap_or_default();
-            self.lost_lines += read.iter().filter(|b| **b == b'\n').count() as u64;
+            self.lost_lines += read.split(|b| *b == b'\n').skip(1).count() as u64;
             left = left.saturating_sub(length);
             if length == 0 || (left == 0 && read.last() == Some(&b'\n')) {
                 return Ok(());

@@ -76,9 +76,7 @@ impl Home {
         fs::create_dir_all(&run)?;
         let world = run.join("world");
         make_dir(&world, 0o700)?;
-        for folder in ["dynos"] {
-            make_dir(&run.join(folder), 0o755)?;
-        }
+        make_dir(&run.join("dynos"), 0o755)?;
         unshare(CloneFlags::CLONE_NEWNS)?;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;

@@ -30,10 +30,17 @@ pub(super) struct Content<'a> {
     pub(super) resolv_conf: String,
     pub(super) uid: u32,
     pub(super) gid: u32,
-    /// Absolute paths that something is mounted on, and whether that is a folder.
-    pub(super) targets: Vec<(String, bool)>,
+    pub(super) targets: Vec<Target>,
     /// v2 only: what old programs read in `/sys/fs/cgroup/memory/memory.limit_in_bytes`.
     pub(super) memory_max_bytes: Option<u64>,
+}
+
+/// What something is mounted on.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// Absolute.
+    pub(super) path: String,
+    pub(super) is_dir: bool,
 }
 
 /// The layer of one sandbox; removed when dropped.
@@ -71,8 +78,8 @@ impl Layer {
             lowers,
             base,
         };
-        for (path, is_dir) in &content.targets {
-            folders.target(path, *is_dir)?;
+        for target in &content.targets {
+            folders.target(&target.path, target.is_dir)?;
         }
         folders.directory("etc")?;
         let files = [
@@ -81,11 +88,11 @@ impl Layer {
             ("etc/resolv.conf", Some(content.resolv_conf.clone())),
             (
                 "etc/passwd",
-                folders.accounts("etc/passwd", content.uid, &user_line(content))?,
+                folders.accounts("etc/passwd", content.uid, &user_line(content)),
             ),
             (
                 "etc/group",
-                folders.accounts("etc/group", content.gid, &group_line(content))?,
+                folders.accounts("etc/group", content.gid, &group_line(content)),
             ),
         ];
         for (name, text) in files {
@@ -223,7 +230,7 @@ impl Folders<'_> {
     }
 
     /// The accounts of the layers below with one more line, unless this id has one.
-    fn accounts(&self, path: &str, id: u32, line: &str) -> Result<Option<String>, Trouble> {
+    fn accounts(&self, path: &str, id: u32, line: &str) -> Option<String> {
         let read = |lower: &OwnedFd| {
             let how = OpenHow::new()
                 .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
@@ -239,7 +246,7 @@ impl Folders<'_> {
                 .map(|_| text)
         };
         let text = self.lowers.iter().find_map(read).unwrap_or_default();
-        Ok(with_account(text, id, line))
+        with_account(text, id, line)
     }
 }
 

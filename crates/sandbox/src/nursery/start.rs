@@ -10,22 +10,21 @@ use std::time::Instant;
 use model::limits;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{Mode, fstat};
 
 use super::folder::{self, Folder};
 use super::home::read_only_clone;
 use super::ids::Slot;
-use super::layer::{Content, Layer, lies_below};
-use super::places::{Places, kind, mapped};
+use super::layer::Layer;
+use super::root::Own;
 use super::table::{Sandbox, Starting, State, group_path};
 use super::{Nursery, Trouble};
 use crate::cgroup::{Group, Seen};
 use crate::net::Seat;
-use crate::plan::{Command, Groups, Keeping, Plan, PlannedMount, Root, RootUpper};
+use crate::plan::{Command, Groups, Keeping, Plan};
 use crate::spec::{Base, Kind, Mount, Network, Place, Spec, Upper};
 use crate::sys::process::{Side, clone_into};
 use crate::world;
-use crate::world::root::MASKED;
 
 /// What the command's side of a sandbox needs beside its root.
 struct Sides {
@@ -38,6 +37,22 @@ struct Sides {
 
 /// Removes a group again, unless the start gets far enough.
 struct Guarded(Option<Group>);
+
+impl Guarded {
+    const fn new(group: Group) -> Self {
+        Self(Some(group))
+    }
+
+    fn get(&self) -> &Group {
+        self.0
+            .as_ref()
+            .expect("only `keep` takes it, and takes the guard along")
+    }
+
+    fn keep(mut self) -> Group {
+        self.0.take().expect("only this takes it, once")
+    }
+}
 
 impl Drop for Guarded {
     fn drop(&mut self) {
@@ -68,16 +83,16 @@ impl Nursery {
         let (net_ns, address) = self.network(spec, number)?;
         let group = self
             .cgroups
-            .make(&group_path(&spec.id, spec.kind), &spec.limits);
-        let group = group.map_err(Trouble::failed("make the cgroup"))?;
-        let mut group = Guarded(Some(group));
-        let made = group
-            .0
-            .as_ref()
-            .ok_or_else(|| Trouble::refused("no cgroup"))?;
-
-        let (mounts, root, layer) = self.root(spec, slot, address, user_ns.as_fd())?;
-        let groups = planned_groups(self, made, &layer)?;
+            .make(&group_path(&spec.id, spec.kind), &spec.limits)
+            .map_err(Trouble::failed("make the cgroup"))?;
+        let group = Guarded::new(group);
+        let own = Own {
+            slot,
+            ids: user_ns.as_fd(),
+            address,
+        };
+        let (root, mounts, layer) = self.root(spec, &own)?;
+        let groups = planned_groups(self, group.get(), &layer)?;
         let sides = self.sides(spec, slot, fds)?;
         let (channel, theirs) = channel()?;
         let plan = Plan {
@@ -86,24 +101,22 @@ impl Nursery {
             net_ns,
             root,
             mounts,
-            command: Command {
-                argv: strings(&spec.argv)?,
-                ..command(spec, slot, user_ns, secrets, sides.files)?
-            },
+            command: command(spec, slot, (user_ns, secrets), sides.files)?,
             channel: theirs,
             keeping: sides.keeping,
             watch_port: spec.watch_port,
             terminal: spec.terminal,
             keeper_id: slot.keeper(),
         };
-        let folder_of_group = made
+        let folder = group
+            .get()
             .v2_folder()
             .map_err(Trouble::failed("open the cgroup"))?;
-        let prepared = since.elapsed();
-        let (pid, pidfd) = fork(plan, &folder_of_group)?;
-        let forked = since.elapsed() - prepared;
-        let steps = [("prepare", prepared), ("fork", forked)];
-        let us = |d: std::time::Duration| u32::try_from(d.as_micros()).unwrap_or(u32::MAX);
+        let mut steps = Vec::new();
+        step(&mut steps, "prepare", since);
+        let forking = Instant::now();
+        let (pid, pidfd) = fork(plan, &folder)?;
+        step(&mut steps, "fork", forking);
         let mut sandbox = Sandbox {
             id: spec.id.clone(),
             kind: spec.kind,
@@ -111,23 +124,20 @@ impl Nursery {
             pid,
             start_time: 0,
             pidfd: Some(pidfd),
-            group: group
-                .0
-                .take()
-                .ok_or_else(|| Trouble::refused("no cgroup"))?,
+            group: group.keep(),
             layer: Some(layer),
             volumes: volumes(spec),
             state: State::Starting(Box::new(Starting {
                 client,
                 since,
                 channel,
-                steps: steps.map(|(name, d)| (name.to_owned(), us(d))).to_vec(),
+                steps,
                 terminal: None,
                 failure: None,
                 job: sides.job,
             })),
         };
-        self.note(&mut sandbox, sides.folder)?;
+        self.note(&mut sandbox, sides.folder);
         Ok(sandbox)
     }
 
@@ -162,140 +172,6 @@ impl Nursery {
             .take(host, seat)
             .map_err(Trouble::failed("make the network"))?;
         Ok((Some(ns), Some(host.address(seat))))
-    }
-
-    fn resolv_conf(&self, spec: &Spec) -> String {
-        match (spec.network, &self.network.host) {
-            (Network::None, _) | (_, Err(_)) => String::new(),
-            (_, Ok(host)) => host.resolv_conf(),
-        }
-    }
-
-    /// The root's layers, what is mounted in it, and the layer of its own.
-    fn root(
-        &self,
-        spec: &Spec,
-        slot: Slot,
-        address: Option<std::net::Ipv4Addr>,
-        ids: std::os::fd::BorrowedFd<'_>,
-    ) -> Result<(Vec<PlannedMount>, Root, Layer), Trouble> {
-        let places = Places {
-            home: &self.home,
-            volumes: &self.volumes,
-        };
-        let open_all = |all: &[Place]| -> Result<Vec<OwnedFd>, Trouble> {
-            all.iter().map(|place| places.open(place)).collect()
-        };
-        let map = |place: &OwnedFd, write| {
-            mapped(place.as_fd(), ids, write).map_err(Trouble::failed("map the owners of a layer"))
-        };
-        let map_all = |all: &[OwnedFd]| -> Result<Vec<OwnedFd>, Trouble> {
-            all.iter().map(|place| map(place, false)).collect()
-        };
-        let volume = |id: &str| {
-            let place = Place {
-                base: Base::Volume(id.to_owned()),
-                path: String::new(),
-            };
-            map(&places.open(&place)?, true)
-        };
-        let opened = open_all(&spec.lowers)?;
-        let mut mounts = Vec::new();
-        let mut targets: Vec<(String, bool)> = ["/proc", "/sys", "/dev"]
-            .map(|path| (path.to_owned(), true))
-            .to_vec();
-        if spec.upper == Upper::ReadOnly {
-            targets.extend(["/tmp", "/var/tmp"].map(|path| (path.to_owned(), true)));
-        }
-        for mount in &spec.mounts {
-            let (planned, is_dir) = match mount {
-                Mount::Bind { from, to, write } => {
-                    let place = places.open(from)?;
-                    let is_dir = kind(&place).map_err(Trouble::failed("look at a place"))? == SFlag::S_IFDIR;
-                    (
-                        PlannedMount::Tree {
-                            mount: map(&place, *write)?,
-                            to: to.clone(),
-                        },
-                        is_dir,
-                    )
-                }
-                Mount::Overlay { lowers, upper, to } => {
-                    let Base::Volume(id) = &upper.base else {
-                        return Err(Trouble::refused("the upper folder is not in a volume"));
-                    };
-                    let (lowers, to) = (map_all(&open_all(lowers)?)?, to.clone());
-                    let (volume, dir) = (volume(id)?, upper.path.clone());
-                    (
-                        PlannedMount::Overlay {
-                            lowers,
-                            volume,
-                            dir,
-                            to,
-                        },
-                        true,
-                    )
-                }
-                Mount::Files { to } => (PlannedMount::Files { to: to.clone() }, true),
-                Mount::Tmpfs { to, max_bytes } => (
-                    PlannedMount::Tmpfs {
-                        to: to.clone(),
-                        max_bytes: *max_bytes,
-                    },
-                    true,
-                ),
-            };
-            let earlier = mounts.iter().map(PlannedMount::to);
-            if !lies_below(mount.to(), earlier) {
-                targets.push((mount.to().to_owned(), is_dir));
-            }
-            mounts.push(planned);
-        }
-        let content = Content {
-            hostname: &spec.hostname,
-            address,
-            resolv_conf: self.resolv_conf(spec),
-            uid: spec.uid,
-            gid: spec.gid,
-            targets,
-            memory_max_bytes: Some(spec.limits.memory_max_bytes),
-        };
-        let layer = Layer::make(&self.home, &spec.id, &opened, slot.base(), &content)?;
-        let mut lowers = vec![layer.root().map_err(Trouble::failed("clone a layer"))?];
-        lowers.extend(map_all(&opened)?);
-        let upper = match &spec.upper {
-            Upper::ReadOnly => RootUpper::ReadOnly,
-            Upper::Memory { max_bytes } => RootUpper::Memory {
-                max_bytes: *max_bytes,
-            },
-            Upper::Volume { volume: id, dir } => RootUpper::Volume {
-                root: volume(id)?,
-                dir: dir.clone(),
-            },
-        };
-        let template = |name: &str| {
-            self.home
-                .template(name)
-                .map_err(Trouble::failed("clone /dev"))
-        };
-        let root = Root {
-            way: self.home.layer_way,
-            staging: self
-                .home
-                .world
-                .join("staging")
-                .to_string_lossy()
-                .into_owned(),
-            lowers,
-            upper,
-            dev: template("dev")?,
-            masks: MASKED
-                .iter()
-                .map(|_| template("dev/null"))
-                .collect::<Result<_, _>>()?,
-            base: slot.base(),
-        };
-        Ok((mounts, root, layer))
     }
 
     fn sides(&self, spec: &Spec, slot: Slot, files: Vec<OwnedFd>) -> Result<Sides, Trouble> {
@@ -339,24 +215,28 @@ impl Nursery {
         }
     }
 
-    /// Writes down by what a later nursery finds the dyno; one that cannot be found is not kept.
-    fn note(&self, sandbox: &mut Sandbox, made: Option<Folder>) -> Result<(), Trouble> {
+    /// Writes down by what a later nursery finds the dyno; one that cannot be found is killed.
+    fn note(&self, sandbox: &mut Sandbox, made: Option<Folder>) {
         let Some(start_time) = folder::start_time(sandbox.pid) else {
-            return Ok(()); // dead already: its channel tells why
+            return; // dead already: its channel tells why
         };
         sandbox.start_time = start_time;
         let Some(folder) = made else {
-            return Ok(());
+            return;
         };
-        if let Err(error) = folder.tell_pid(&self.home, sandbox.pid, start_time) {
-            sandbox
-                .kill()
-                .map_err(Trouble::failed("kill a dyno that cannot be noted"))?;
-            return Err(Trouble::failed("note the dyno's pid")(error));
+        match folder.tell_pid(&self.home, sandbox.pid, start_time) {
+            Ok(()) => folder.keep(),
+            Err(error) => {
+                let trouble = Trouble::failed("note the dyno's pid")(error);
+                sandbox.fail(trouble.reason);
+            }
         }
-        folder.keep();
-        Ok(())
     }
+}
+
+fn step(steps: &mut Vec<(String, u32)>, name: &str, since: Instant) {
+    let us = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
+    steps.push((name.to_owned(), us));
 }
 
 fn fork(plan: Plan, cgroup: &File) -> Result<(i32, OwnedFd), Trouble> {
@@ -400,12 +280,11 @@ fn planned_groups(nursery: &Nursery, group: &Group, layer: &Layer) -> Result<Gro
 fn command(
     spec: &Spec,
     slot: Slot,
-    user_ns: OwnedFd,
-    secrets: OwnedFd,
+    (user_ns, secrets): (OwnedFd, OwnedFd),
     files: Vec<OwnedFd>,
 ) -> Result<Command, Trouble> {
     Ok(Command {
-        argv: Vec::new(),
+        argv: strings(&spec.argv)?,
         cwd: CString::new(spec.cwd.as_str()).map_err(Trouble::refused)?,
         uid: spec.uid,
         gid: spec.gid,

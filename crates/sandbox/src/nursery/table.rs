@@ -94,6 +94,16 @@ impl Sandbox {
         }
     }
 
+    /// Lets a start fail for a reason of ours: the closed channel then decides.
+    pub(super) fn fail(&mut self, reason: String) {
+        if let Err(error) = self.kill() {
+            super::say(&format!("kill {}: {error}", self.id));
+        }
+        if let State::Starting(starting) = &mut self.state {
+            starting.failure = Some(reason);
+        }
+    }
+
     /// Notes that its processes are gone, and lets the kernel forget them.
     pub(super) fn bury(&mut self) {
         self.pidfd = None;
@@ -152,6 +162,11 @@ impl Table {
         };
         let (pid, start_time) = living.unwrap_or_default();
         let kind = Kind::Dyno { slot };
+        let group = cgroups.group(&group_path("", kind));
+        if pidfd.is_none() {
+            // The former nursery may have died before it noted the pid: nobody was told of it.
+            kill_all(&group)?;
+        }
         self.add(Sandbox {
             id: format!("dyno-{slot}"),
             kind,
@@ -159,7 +174,7 @@ impl Table {
             pid,
             start_time,
             pidfd,
-            group: cgroups.group(&group_path("", kind)),
+            group,
             layer: None,
             volumes: Vec::new(),
             state: State::Started,
@@ -239,19 +254,7 @@ pub(super) fn group_path(id: &str, kind: Kind) -> String {
 fn remove_stray(group: &Group) -> io::Result<()> {
     let since = Instant::now();
     loop {
-        let mut dying = Vec::new();
-        for pid in group.processes()? {
-            if let Ok(pidfd) = process::pidfd(pid) {
-                match process::send_signal(pidfd.as_fd(), libc::SIGKILL, None) {
-                    Err(error) if error.raw_os_error() != Some(libc::ESRCH) => return Err(error),
-                    _ => dying.push(pidfd),
-                }
-            }
-        }
-        for pidfd in &dying {
-            let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-            poll(&mut fds, PollTimeout::from(1000_u16))?;
-        }
+        kill_all(group)?;
         match group.remove() {
             Err(error)
                 if error.kind() == io::ErrorKind::ResourceBusy && since.elapsed() < BURIAL =>
@@ -262,4 +265,22 @@ fn remove_stray(group: &Group) -> io::Result<()> {
             other => return other,
         }
     }
+}
+
+/// Kills the processes of a group and waits for their end.
+fn kill_all(group: &Group) -> io::Result<()> {
+    let mut dying = Vec::new();
+    for pid in group.processes()? {
+        if let Ok(pidfd) = process::pidfd(pid) {
+            match process::send_signal(pidfd.as_fd(), libc::SIGKILL, None) {
+                Err(error) if error.raw_os_error() != Some(libc::ESRCH) => return Err(error),
+                _ => dying.push(pidfd),
+            }
+        }
+    }
+    for pidfd in &dying {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::from(1000_u16))?;
+    }
+    Ok(())
 }

@@ -266,10 +266,10 @@ mod tests {
             ("target proc", |s| {
                 s.mounts = vec![Mount::Files {
                     to: "/proc/x".into(),
-                }]
+                }];
             }),
             ("target root", |s| {
-                s.mounts = vec![Mount::Files { to: "/".into() }]
+                s.mounts = vec![Mount::Files { to: "/".into() }];
             }),
             ("no program", |s| s.argv.clear()),
             ("zero byte", |s| s.argv.push("a\0b".into())),

@@ -162,13 +162,14 @@ pub(crate) fn set_capabilities(effective: u64, permitted: u64) -> io::Result<()>
         permitted: u32,
         inheritable: u32,
     }
+    let low = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).expect("32 bits");
     let header = Header {
         version: 0x2008_0522,
         pid: 0,
     };
     let half = |shift: u32| Half {
-        effective: (effective >> shift & u64::from(u32::MAX)) as u32,
-        permitted: (permitted >> shift & u64::from(u32::MAX)) as u32,
+        effective: low(effective >> shift),
+        permitted: low(permitted >> shift),
         inheritable: 0,
     };
     let halves = [half(0), half(32)];
@@ -203,7 +204,7 @@ pub(crate) fn clear_ambient() -> io::Result<()> {
     check(result.into()).map(drop)
 }
 
-/// Installs a seccomp filter (`seccomp(2)`); it needs no_new_privs or CAP_SYS_ADMIN.
+/// Installs a seccomp filter (`seccomp(2)`); it needs `no_new_privs` or `CAP_SYS_ADMIN`.
 pub(crate) fn filter(program: &[libc::sock_filter]) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let program = libc::sock_fprog {
@@ -224,12 +225,10 @@ pub(crate) fn filter(program: &[libc::sock_filter]) -> io::Result<()> {
 
 /// Gives every signal its default action and lets all through, as a new program expects.
 pub(crate) fn default_signals() -> io::Result<()> {
-    for signal in [libc::SIGPIPE] {
-        // SAFETY: signal(2) with SIG_DFL installs no handler.
-        let result = unsafe { libc::signal(signal, libc::SIG_DFL) };
-        if result == libc::SIG_ERR {
-            return Err(io::Error::last_os_error());
-        }
+    // SAFETY: signal(2) with SIG_DFL installs no handler.
+    let result = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    if result == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
     }
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
     Ok(())

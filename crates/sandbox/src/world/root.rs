@@ -45,7 +45,7 @@ pub(crate) struct Made {
 /// Puts the root together. `seen`: what comes on `/sys/fs/cgroup`, and on its `memory`.
 pub(crate) fn make(
     root: Root,
-    seen: (OwnedFd, OwnedFd),
+    seen: &(OwnedFd, OwnedFd),
     mounts: Vec<PlannedMount>,
     steps: &mut Steps,
 ) -> Result<Made, Fail> {
@@ -110,7 +110,7 @@ impl Made {
     fn attach_system(
         &self,
         dev: &OwnedFd,
-        seen: (OwnedFd, OwnedFd),
+        seen: &(OwnedFd, OwnedFd),
         masks: &[OwnedFd],
     ) -> Result<(), Fail> {
         let proc = || {
@@ -118,10 +118,8 @@ impl Made {
             proc.text(c"hidepid", "invisible")?;
             let proc = proc.mount(QUIET | attribute::NOEXEC)?;
             self.attach(proc.as_fd(), "/proc")?;
-            let paired = masks.iter().zip(MASKED);
-            paired
-                .map(|(mask, path)| self.attach_if_there(mask.as_fd(), path))
-                .collect::<io::Result<()>>()
+            let mut paired = masks.iter().zip(MASKED);
+            paired.try_for_each(|(mask, path)| self.attach_if_there(mask.as_fd(), path))
         };
         proc().map_err(failed("mount /proc"))?;
         let sys = || {
