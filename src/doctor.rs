@@ -67,7 +67,7 @@ fn fix(config: &Config) -> anyhow::Result<()> {
     if running::is_running(config) {
         return Ok(());
     }
-    up::down::tear_down(config)
+    up::down::all(config)
 }
 
 fn show(finding: &Finding) {

@@ -87,6 +87,6 @@ fn end(handle: &Handle, signal: Signal, limit_ms: u64) -> anyhow::Result<()> {
 }
 
 /// Dynos, networks and cgroups, whoever made them.
-pub(crate) fn tear_down(config: &Config) -> anyhow::Result<()> {
+fn tear_down(config: &Config) -> anyhow::Result<()> {
     Ok(sandbox::tear_down(&config.instance, &config.run_dir)?)
 }
