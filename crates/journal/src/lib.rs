@@ -2,7 +2,7 @@
 //!
 //! A producer (api, dynod, router, builder) has a folder per app, `journal/<producer>/<app id>/`,
 //! and is the only one to write there ([`Writer`]). Readers in other processes take the last lines
-//! of several producers, merged by time ([`last`]), and follow them from there ([`Follower`])
+//! of several producers, merged by time ([`last()`]), and follow them from there ([`Follower`])
 //! through inotify(7). A build's output is a file of plain bytes beside ([`Output`]).
 //!
 //! What is kept of lines: at least the newest [`model::limits::LOG_LINES_MAX`] of each producer and
