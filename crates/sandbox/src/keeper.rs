@@ -36,8 +36,8 @@ const MEMORY_LOOKS: u32 = 500;
 /// How long the end waits for somebody to read the rest of the output. Ours: longer than any
 /// restart of dynod.
 const LAST_WORDS: Duration = Duration::from_hours(1);
-/// How often it looks whether that happened.
-const LAST_WORDS_LOOK: Duration = Duration::from_millis(20);
+/// How often it looks whether that happened, should an event be lost.
+const LAST_WORDS_LOOK_MS: u16 = 5_000;
 const CAP_KILL: u64 = 1 << 5;
 
 /// What a keeper keeps.
@@ -247,7 +247,12 @@ impl Keeper {
             if output.is_empty()? || since.elapsed() > LAST_WORDS {
                 break;
             }
-            self.wait(Some(LAST_WORDS_LOOK))?;
+            // SIGKILL, by which the nursery ends this, needs no reading.
+            let mut fds = [PollFd::new(output.reads(), PollFlags::POLLIN)];
+            match poll(&mut fds, LAST_WORDS_LOOK_MS) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

@@ -20,6 +20,8 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use model::limits;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
@@ -126,6 +128,7 @@ fn say(line: &str) {
 }
 
 fn begin(arguments: &Arguments) -> io::Result<std::convert::Infallible> {
+    hold_many_files()?;
     // A client that goes away while it is answered is no reason to die; Rust ignores SIGPIPE.
     let listener = listener(arguments)?;
     let host = net::Host::set_up(&arguments.instance, arguments.network);
@@ -156,6 +159,12 @@ fn begin(arguments: &Arguments) -> io::Result<std::convert::Infallible> {
     Server::new(listener, arguments.allowed_uids.clone())?.run(nursery)
 }
 
+/// A pidfd for each dyno needs more than the usual 1,024.
+fn hold_many_files() -> io::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
+}
+
 /// The socket that was handed over under the name `nursery` (`sd_listen_fds(3)`), or one of our own.
 fn listener(arguments: &Arguments) -> io::Result<OwnedFd> {
     if let Some(path) = &arguments.socket {
@@ -178,5 +187,8 @@ fn listener(arguments: &Arguments) -> io::Result<OwnedFd> {
             "no socket was handed over, and none was named",
         )
     })?;
-    crate::sys::handed_over(number)
+    let fd = crate::sys::handed_over(number)?;
+    let flags = OFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(fd)
 }

@@ -90,7 +90,10 @@ impl Tree {
             write("pids.max", &(u64::from(limits.pids_max) + 1).to_string())?;
         }
         if self.has("cpu") {
-            write("cpu.weight", &limits.cpu_weight.to_string())?;
+            match write("cpu.weight", &limits.cpu_weight.to_string()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
         }
         Ok(())
     }
@@ -112,7 +115,12 @@ fn hand_down(at: &Path) -> io::Result<()> {
     let there = std::fs::read_to_string(at.join("cgroup.controllers"))?;
     for controller in ["memory", "pids", "cpu", "io"] {
         if there.split_ascii_whitespace().any(|c| c == controller) {
-            std::fs::write(at.join("cgroup.subtree_control"), format!("+{controller}"))?;
+            let handed =
+                std::fs::write(at.join("cgroup.subtree_control"), format!("+{controller}"));
+            // cpu: refused while a real-time process runs; weights are a comfort, the rest is not.
+            if matches!(controller, "memory" | "pids") {
+                handed?;
+            }
         }
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -46,8 +46,14 @@ impl Output {
         })
     }
 
+    /// Ready for reading when somebody has read from the FIFO; [`Self::is_empty`] resets it.
+    pub(crate) fn reads(&self) -> BorrowedFd<'_> {
+        self.reads.as_fd()
+    }
+
     /// Whether everything has been read.
     pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        self.forget_reads()?;
         Ok(waiting_bytes(self.fifo.as_fd())? == 0)
     }
 
@@ -78,7 +84,7 @@ impl Output {
         Ok(was_read)
     }
 
-    fn forget_reads(&mut self) -> io::Result<bool> {
+    fn forget_reads(&self) -> io::Result<bool> {
         match self.reads.read_events() {
             Ok(events) => Ok(!events.is_empty()),
             Err(nix::errno::Errno::EAGAIN) => Ok(false),
