@@ -153,15 +153,12 @@ pub(crate) fn secrets(want: &Want) -> Secrets {
     }
 }
 
-/// The command as the log shows it: `$PORT` already expanded, and without what command lines add
-/// to a one-off in order to learn its exit status.
+/// The command as the log shows it: `$PORT` already expanded.
 pub(crate) fn shown(command: &str) -> String {
     let port = ISOLATED_PORT.to_string();
-    let command = command
-        .split(" ; echo \"\u{ffff}")
-        .next()
-        .unwrap_or(command);
-    command.replace("${PORT}", &port).replace("$PORT", &port)
+    model::process::shown(command)
+        .replace("${PORT}", &port)
+        .replace("$PORT", &port)
 }
 
 #[cfg(test)]
@@ -235,9 +232,5 @@ pub(crate) mod tests {
     #[test]
     fn log_shows_the_port() {
         assert_eq!(shown("a $PORT ${PORT}"), "a 5000 5000");
-        assert_eq!(
-            shown("ls ; echo \"\u{ffff} heroku-command-exit-status: $?\""),
-            "ls"
-        );
     }
 }

@@ -190,6 +190,13 @@ impl Dyno {
             .platform(self.want.app, &self.want.name.to_string(), text);
     }
 
+    /// Logs that the kernel killed it for its memory.
+    pub(crate) fn say_out_of_memory(&self) {
+        for line in lines::memory_exceeded(self.want.size.facts().memory_mib) {
+            self.say(line);
+        }
+    }
+
     /// Moves to a state: a log line, and a word to the api.
     pub(crate) async fn set(
         &mut self,

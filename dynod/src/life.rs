@@ -242,14 +242,9 @@ impl Life<'_> {
             Report::Up(_) => self.up(is_quiet).await,
             Report::Listening(listeners) => self.listeners = listeners,
             Report::OutOfMemory => {
-                let quota_bytes = self.dyno.want.size.facts().memory_mib * 1024 * 1024;
-                for line in lines::memory_exceeded(quota_bytes) {
-                    self.dyno.say(line);
-                }
-                self.ending.failure = Some(format!(
-                    "it used more than its {} MB of memory",
-                    quota_bytes / (1024 * 1024)
-                ));
+                self.dyno.say_out_of_memory();
+                let mib = self.dyno.want.size.facts().memory_mib;
+                self.ending.failure = Some(format!("it used more than its {mib} MB of memory"));
             }
             Report::Dropped(count) => self.dyno.say(lines::output_dropped(count)),
             Report::Exited { code, at_us } => {

@@ -34,8 +34,7 @@ pub(crate) fn exit_timeout(seconds: u64) -> String {
     )
 }
 
-pub(crate) fn memory_exceeded(quota_bytes: u64) -> [String; 2] {
-    let mib = quota_bytes / (1024 * 1024);
+pub(crate) fn memory_exceeded(mib: u64) -> [String; 2] {
     [
         format!("Process running mem={mib}M(100.0%)"),
         "Error R15 (Memory quota vastly exceeded)".to_owned(),

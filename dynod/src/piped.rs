@@ -3,7 +3,8 @@
 
 use crate::dyno::{Dyno, chain};
 use crate::life::Ending;
-use crate::{attach, command, status};
+use crate::status::{self, Report};
+use crate::{attach, command};
 use model::dyno::State;
 use sandbox::Started;
 use std::os::fd::OwnedFd;
@@ -36,9 +37,17 @@ pub(crate) async fn live(
         _ = stop.wait_for(|asked| *asked) => drop(lifeline),
     }
     let was_stopped = *stop.borrow();
+    let mut exit_code = None;
+    for report in reports(exit).await {
+        match report {
+            Report::OutOfMemory => dyno.say_out_of_memory(),
+            Report::Exited { code, .. } => exit_code = Some(code),
+            _ => {}
+        }
+    }
     Ending {
         was_stopped,
-        exit_code: exit_code(exit).await,
+        exit_code,
         ran_us: crate::now_us().saturating_sub(started_us),
         ..Ending::default()
     }
@@ -81,16 +90,14 @@ fn pipes() -> std::io::Result<(pipe::Sender, OwnedFd, pipe::Receiver, OwnedFd)> 
     ))
 }
 
-async fn exit_code(exit: Option<OwnedFd>) -> Option<i32> {
+/// What the keeper said of the end.
+async fn reports(exit: Option<OwnedFd>) -> Vec<Report> {
     let mut text = String::new();
-    let mut exit = pipe::Receiver::from_owned_fd(exit?).ok()?;
-    (&mut exit)
-        .take(4096)
-        .read_to_string(&mut text)
-        .await
-        .ok()?;
-    text.lines().find_map(|line| match status::parse(line) {
-        Some(status::Report::Exited { code, .. }) => Some(code),
-        _ => None,
-    })
+    let Some(Ok(mut exit)) = exit.map(pipe::Receiver::from_owned_fd) else {
+        return Vec::new();
+    };
+    if let Err(error) = (&mut exit).take(4096).read_to_string(&mut text).await {
+        tracing::warn!(%error, "failed to read how a one-off ended");
+    }
+    text.lines().filter_map(status::parse).collect()
 }

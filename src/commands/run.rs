@@ -131,8 +131,11 @@ fn order(args: &Run) -> Result<Value, Failure> {
 /// told. A plain one stays as it is: its first word may name a process type.
 fn kept(command: &str) -> String {
     let ends_its_shell = matches!(command.split_whitespace().next(), Some("exit" | "exec"));
-    if ends_its_shell || command.contains([';', '&', '|', '(', '{', '\n', '#']) {
+    if command.contains('#') {
+        // The line end keeps a comment from swallowing the parenthesis.
         format!("( {command}\n)")
+    } else if ends_its_shell || command.contains([';', '&', '|', '(', '{', '\n']) {
+        format!("( {command} )")
     } else {
         command.to_owned()
     }
@@ -221,8 +224,8 @@ mod tests {
     fn what_may_end_its_shell_gets_its_own() {
         for (command, sent) in [
             ("worker --once", "worker --once"),
-            ("exit 7", "( exit 7\n)"),
-            ("a; exit 7", "( a; exit 7\n)"),
+            ("exit 7", "( exit 7 )"),
+            ("a; exit 7", "( a; exit 7 )"),
             ("a # note", "( a # note\n)"),
         ] {
             assert_eq!(kept(command), sent);

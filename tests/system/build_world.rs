@@ -126,6 +126,18 @@ fn a_buildpack_that_fails_fails_the_push_with_its_words() {
             "(build failed)",
         ],
     );
+    app.write(
+        "buildpack/bin/compile",
+        "#!/bin/bash\nfallocate -l 5G \"$1/huge\"\n",
+    );
+    app.commit("wants more disk than a build has");
+    app.push()
+        .refused(1, &["No space left on device", "(build failed)"]);
+    let large = "#!/bin/bash\nhead -c 520000000 /dev/urandom > \"$1/large\"\n";
+    app.write("buildpack/bin/compile", large);
+    app.commit("makes a slug that is too large");
+    app.push()
+        .refused(1, &["is too large (max is 500M)", "(build failed)"]);
     app.paas(&["buildpacks:set", "nothere"]).ok();
     app.push().refused(1, &["nothere", "python"]);
 }

@@ -41,6 +41,9 @@ fn a_command_has_its_exit_code_its_input_and_all_of_its_output() {
         .paas(&["run", "-e", "A=1;B=2", "--", "bash", "-c", "echo $A-$B"])
         .ok();
     assert_eq!(env.stdout, "1-2\n");
+    let greedy = app.paas(&["run", "python3 -c 'x = bytearray(600 << 20)'"]);
+    assert_ne!(greedy.code, 0, "{greedy:?}");
+    app.log_says("Error R15 (Memory quota vastly exceeded)");
     assert!(
         !app.paas(&["ps"]).ok().stdout.contains("run."),
         "an ended one-off is gone"

@@ -52,6 +52,15 @@ impl Type {
     }
 }
 
+/// A command as people are shown it: without what command lines add to a one-off in order to
+/// learn its exit status, ` ; echo "U+FFFF heroku-command-exit-status: $?"`.
+pub fn shown(command: &str) -> &str {
+    command
+        .split(" ; echo \"\u{ffff}")
+        .next()
+        .unwrap_or(command)
+}
+
 fn check(text: &str) -> Result<(), TypeError> {
     let good = (1..=63).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -59,4 +68,16 @@ fn check(text: &str) -> Result<(), TypeError> {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if good { Ok(()) } else { Err(TypeError) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_for_the_exit_status_is_not_shown() {
+        let asked = "ls ; echo \"\u{ffff} heroku-command-exit-status: $?\"";
+        assert_eq!(shown(asked), "ls");
+        assert_eq!(shown("ls ; echo x"), "ls ; echo x");
+    }
 }

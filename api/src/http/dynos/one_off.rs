@@ -79,7 +79,7 @@ pub(in crate::http) async fn create(
     let who = &caller.account.email;
     let text = format!(
         "Starting process with command `{}` by user {who}",
-        want.command
+        model::process::shown(&want.command)
     );
     platform.log.line(app.id, &text);
     Ok(created(answer))
