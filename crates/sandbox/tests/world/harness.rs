@@ -159,6 +159,9 @@ impl Drop for World {
         self.nursery.wait().unwrap();
         let name = model::instance::Name::parse(&self.instance).unwrap();
         sandbox::net::Host::tear_down(&name).unwrap();
+        let strays = || sandbox::net::Host::strays(&name).unwrap();
+        let is_clear = patiently(|| strays().is_empty().then_some(())).is_some();
+        assert!(is_clear || is_panicking, "left behind: {:?}", strays());
         remove_cgroups(&self.instance);
         fs::remove_dir_all(&self.at).unwrap();
         assert!(is_panicking || left.is_empty(), "left behind: {left:?}");
