@@ -1,15 +1,15 @@
 //! The commands that speak with the API, in the order in which a newcomer needs them.
 
-mod apps;
-mod buildpacks;
-mod config;
-mod create;
-mod git;
 mod login;
-mod logs;
+mod create;
+mod apps;
+mod git;
 mod ps;
+mod logs;
+mod config;
 mod releases;
 mod run;
+mod buildpacks;
 
 use crate::app;
 use crate::client::Client;

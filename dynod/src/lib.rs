@@ -5,22 +5,22 @@
 //! builds nor routes. It may be killed at any time: dynos do not notice, and the next one adopts
 //! them.
 
-mod attach;
-mod command;
-mod crash;
+mod node;
+mod plan;
 mod dyno;
 mod life;
-mod lines;
-mod log;
-mod node;
-mod nursery;
-mod output;
-mod piped;
-mod plan;
-mod saved;
+mod command;
 mod slug;
 mod status;
 mod watch;
+mod output;
+mod attach;
+mod piped;
+mod lines;
+mod log;
+mod crash;
+mod saved;
+mod nursery;
 
 use link::config::Config;
 use link::stop::Stop;

@@ -21,6 +21,6 @@ mod world;
 mod sys;
 
 pub use client::{Client, ClientError as Error, Started, Volume};
-pub use tear_down::{TearDownError, tear_down};
 pub use spec::{Base, Kind, Limits, Mount, Network, Place, Secrets, Spec, Upper, Window};
+pub use tear_down::{TearDownError, tear_down};
 pub use wire::{Living, Usage};
