@@ -16,6 +16,8 @@ mod web;
 #[cfg(test)]
 mod build_world;
 #[cfg(test)]
+mod remote_buildpacks;
+#[cfg(test)]
 mod config_vars;
 #[cfg(test)]
 mod deploys;
@@ -33,5 +35,7 @@ mod one_off;
 mod refusals;
 #[cfg(test)]
 mod release_phase;
+#[cfg(test)]
+mod supervisor;
 #[cfg(test)]
 mod survival;

@@ -16,7 +16,8 @@ git init -q .
 git remote add origin "$1"
 git fetch -q --depth 1 origin "${2:-HEAD}" 2>/tmp/first && git checkout -q FETCH_HEAD && exit
 git fetch -q origin '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' || exit
-git checkout -q "${2:-HEAD}" --
+[ -n "$2" ] && { git checkout -q "$2" --; exit; }
+git fetch -q origin HEAD && git checkout -q FETCH_HEAD
 "#;
 
 /// GitHub's archives have a single folder at the top, others none.

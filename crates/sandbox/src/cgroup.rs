@@ -1,8 +1,9 @@
 //! The cgroup of a sandbox: limits, accounting, the want of memory.
 //!
 //! Two worlds, told apart by looking: v2 alone, and v1 controllers beside a v2 tree without any
-//! (hybrid). A sandbox always has a folder in the v2 tree, so that it is forked straight into it and
-//! BPF programs can be attached there; in the hybrid world it has one per v1 controller besides.
+//! (hybrid). A sandbox always has a folder in the v2 tree, so that it is forked straight into it
+//! and BPF programs can be attached there; in the hybrid world it has one per v1 controller
+//! besides.
 
 mod remove;
 mod v1;
@@ -58,8 +59,8 @@ struct Mounted {
 }
 
 impl Cgroups {
-    /// Looks at the machine and makes the roots of this instance. `own_v2` is where a v2 tree may be
-    /// mounted if nobody has done it.
+    /// Looks at the machine and makes the roots of this instance. `own_v2` is where a v2 tree may
+    /// be mounted if nobody has done it.
     pub(crate) fn find(instance: &str, own_v2: &Path) -> io::Result<Self> {
         let mounted = mounted(&std::fs::read_to_string("/proc/self/mountinfo")?);
         let found = mounted.iter().find(|m| m.is_v2).map(|m| m.at.clone());

@@ -165,7 +165,8 @@ fn hold_many_files() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
 }
 
-/// The socket that was handed over under the name `nursery` (`sd_listen_fds(3)`), or one of our own.
+/// The socket that was handed over under the name `nursery` (`sd_listen_fds(3)`), or one of our
+/// own.
 fn listener(arguments: &Arguments) -> io::Result<OwnedFd> {
     if let Some(path) = &arguments.socket {
         match std::fs::remove_file(path) {
