@@ -70,11 +70,15 @@ pub(crate) async fn run(
     }
 }
 
+/// Waits for the wish to stop. A node that is gone wishes nothing: when dynod ends its dynos go on.
+pub(crate) async fn asked(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|asked| *asked).await.is_err() {
+        std::future::pending().await
+    }
+}
+
 async fn asked_within(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
-    // An error means that the node dropped the dyno, which is the same wish.
-    tokio::time::timeout(pause, stop.wait_for(|asked| *asked))
-        .await
-        .is_ok()
+    tokio::time::timeout(pause, asked(stop)).await.is_ok()
 }
 
 impl Dyno {
@@ -123,7 +127,7 @@ impl Dyno {
             stream = link::feed::stream(&self.ctx.config, self.want.dyno) => {
                 stream.map_err(|error| Ending::not_started(chain(&error)))
             }
-            _ = stop.wait_for(|asked| *asked) => Err(Ending::stopped()),
+            () = asked(stop) => Err(Ending::stopped()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One run of a dyno: from its start, or its adoption, to the end of its last process.
 
-use crate::dyno::Dyno;
+use crate::dyno::{Dyno, asked};
 use crate::status::{Cursor, Report};
 use crate::watch::Watched;
 use crate::{attach, command, lines, output};
@@ -213,7 +213,7 @@ impl Life<'_> {
         let wake = tokio::select! {
             () = running.watched.changed() => Wake::Status,
             _ = &mut running.output => Wake::Output,
-            _ = stop.wait_for(|asked| *asked), if !self.is_stopping => Wake::Stop,
+            () = asked(stop), if !self.is_stopping => Wake::Stop,
             () = expiry => Wake::Deadline(deadline.map_or(Deadline::Kill, |(_, what)| what)),
             end = session => Wake::Session(end.ok().and_then(Result::ok)),
         };

@@ -1,7 +1,7 @@
 //! An attached one-off without a terminal: it runs on pipes, as a job that ends with its
 //! connection.
 
-use crate::dyno::{Dyno, chain};
+use crate::dyno::{Dyno, asked, chain};
 use crate::life::Ending;
 use crate::status::{self, Report};
 use crate::{attach, command};
@@ -34,7 +34,7 @@ pub(crate) async fn live(
                 drop(lifeline);
             }
         }
-        _ = stop.wait_for(|asked| *asked) => drop(lifeline),
+        () = asked(stop) => drop(lifeline),
     }
     let was_stopped = *stop.borrow();
     let mut exit_code = None;

@@ -34,24 +34,31 @@ pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
             "runs its new build and configuration"
         }
         None => {
-            if has_unit(config) {
-                systemctl("start", config)?;
-            } else {
-                detach(config)?;
-            }
-            "started"
+            launch(config)?;
+            STARTED
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(wait_until_healthy(config, &before))?;
+    runtime.block_on(wait_until_healthy(config, &before, done == STARTED))?;
     let seconds = started.elapsed().as_secs_f64();
     output::aside(&format!(
         "       {} {done} ({seconds:.1} s)",
         config.instance
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is said of a supervisor that was not there before.
+const STARTED: &str = "started";
+
+fn launch(config: &Config) -> anyhow::Result<()> {
+    if has_unit(config) {
+        systemctl("start", config)
+    } else {
+        detach(config)
+    }
 }
 
 /// Whether systemd holds the supervisor of this installation.
@@ -101,7 +108,11 @@ fn is_current(config: &Config, up: Identity) -> anyhow::Result<bool> {
     Ok(own && all_current && state.roles.len() == role::ALL.len() && state.is_settled)
 }
 
-async fn wait_until_healthy(config: &Config, before: &State) -> anyhow::Result<()> {
+async fn wait_until_healthy(
+    config: &Config,
+    before: &State,
+    mut is_launched: bool,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut last = String::from("it did not start");
@@ -115,6 +126,11 @@ async fn wait_until_healthy(config: &Config, before: &State) -> anyhow::Result<(
             .find(|now| is_up && has_failed(now, before))
         {
             return Err(explain(config, ended.name.name(), &ended.to_string()));
+        }
+        if !is_up && !is_launched {
+            // It was dying while we spoke to it: whoever kills it may be as quick as we are.
+            launch(config)?;
+            is_launched = true;
         }
         if !is_up && started.elapsed() > SUPERVISOR_TIMEOUT {
             return Err(explain(config, "up", "the supervisor does not stay"));

@@ -226,5 +226,16 @@ impl Platform {
                 lines[lines.len().saturating_sub(30)..].join("\n")
             );
         }
+        let apps = self.paas(&["apps", "--json"]).stdout;
+        let apps: serde_json::Value = serde_json::from_str(&apps).unwrap_or_default();
+        for app in apps
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|app| app["name"].as_str())
+        {
+            let logs = self.paas(&["logs", "-a", app, "--num", "40"]).stdout;
+            eprintln!("--- the log of {app}\n{logs}");
+        }
     }
 }

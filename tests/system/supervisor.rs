@@ -30,6 +30,15 @@ fn up(platform: &Platform) {
     platform.paas(&["up", "--data", &platform.data()]).ok();
 }
 
+/// Ends the visitor, also when the test fails: a scope waits for its threads.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_changed_build_and_a_killed_supervisor() {
     let platform = Platform::start();
@@ -46,6 +55,7 @@ fn a_changed_build_and_a_killed_supervisor() {
             }
             visits
         });
+        let end = End(&is_over);
         let first = pids(&platform);
         up(&platform);
         assert_eq!(pids(&platform), first, "nothing changed");
@@ -79,7 +89,7 @@ fn a_changed_build_and_a_killed_supervisor() {
         for (role, pid) in pids(&platform) {
             assert_ne!(pid, second[role], "{role} has read the new configuration");
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(end);
         assert!(visitor.join().unwrap() > 0);
     });
 }
