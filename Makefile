@@ -160,7 +160,10 @@ account:
 	else
 		home=$$(as_root mktemp -d)
 		trap 'as_root rm -rf "$$home"' EXIT
-		as_root env HOME="$$home" XDG_CONFIG_HOME="$$home/.config" paas login --data $(DATA) > /dev/null
+		# Whoever signed in before keeps their account.
+		email=$$(sed -nE 's/^email = "(.+)"/\1/p' $(PERSON_HOME)/.config/paas/account.toml 2> /dev/null || true)
+		as_root env HOME="$$home" XDG_CONFIG_HOME="$$home/.config" \
+			paas login --data $(DATA) $${email:+--email "$$email"} > /dev/null
 		api=$$(as_root paas status --json --data $(DATA) | sed -nE 's/.*"api_url": *"([^"]+)".*/\1/p')
 		as_root env HOME="$$home" XDG_CONFIG_HOME="$$home/.config" paas auth:token |
 			as_person paas login --api-url "$$api"

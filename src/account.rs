@@ -68,6 +68,14 @@ impl Account {
         }
     }
 
+    /// Who was signed in here last, whether or not the token is still good.
+    pub(crate) fn last_email() -> Option<String> {
+        let stored = Self::stored().ok().flatten();
+        stored
+            .map(|stored| stored.email)
+            .filter(|email| !email.is_empty())
+    }
+
     fn stored() -> Result<Option<Self>, Failure> {
         let path = path()?;
         match std::fs::read_to_string(&path) {

@@ -45,14 +45,18 @@ async fn from_control_socket(args: &Login) -> Result<(Account, Option<String>), 
         Failure::new(crate::failure::chain(&error))
             .hint("set the platform up first: make up; or sign in elsewhere with --api-url")
     })?;
-    let email = if let Some(email) = &args.email {
-        email.clone()
-    } else {
-        let user = environment("SUDO_USER")
-            .or_else(|| environment("USER"))
-            .unwrap_or_else(|| "root".to_owned());
-        Email::parse(&format!("{user}@{}", config.domain))
-            .map_err(|error| Failure::usage(error.to_string()))?
+    // The same person stays the same account when the platform gets another domain.
+    let text = Account::last_email().unwrap_or_else(|| {
+        let user = environment("SUDO_USER").or_else(|| environment("USER"));
+        format!(
+            "{}@{}",
+            user.unwrap_or_else(|| "root".to_owned()),
+            config.domain
+        )
+    });
+    let email = match &args.email {
+        Some(email) => email.clone(),
+        None => Email::parse(&text).map_err(|error| Failure::usage(error.to_string()))?,
     };
     let description = format!("paas login on {}", config.node);
     let ask = Ask::IssueToken { email, description };
