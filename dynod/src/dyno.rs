@@ -73,7 +73,7 @@ pub(crate) async fn run(
 /// Waits for the wish to stop. A node that is gone wishes nothing: when dynod ends its dynos go on.
 pub(crate) async fn asked(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|asked| *asked).await.is_err() {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 }
 
