@@ -1,5 +1,5 @@
-//! The Platform API over HTTP: heroku-api.md. `protocol` is what all endpoints have in common,
-//! `routes` lists them, each family has its file.
+//! The Platform API over HTTP: docs/platform-api.md. `protocol` is what all endpoints have in
+//! common, `routes` lists them, each family has its file.
 
 pub(crate) mod failure;
 mod protocol;

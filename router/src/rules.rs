@@ -1,9 +1,9 @@
 //! Judgement of requests and responses: pure rules over a line and `(name, value)` fields.
 //!
 //! Input is what any parser of HTTP shows; the parser itself (hyper today) has already refused what
-//! is no HTTP. Source: router.md 8, whose numbers stand beside the tests. Called by `exchange` for
-//! every request before a dyno is chosen, and for every response before it is passed on.
-//! What hyper hides from us is not judged here: bare LF, fragments, and a Content-Length beside a
+//! is no HTTP. Source: docs/router.md, whose numbers stand beside the tests. Called by `exchange`
+//! for every request before a dyno is chosen, and for every response before it is passed on. What
+//! hyper hides from us is not judged here: bare LF, fragments, and a Content-Length beside a
 //! Transfer-Encoding (hyper drops the length and closes after the answer, as Heroku does).
 
 use crate::error::{Failure, Restriction};

@@ -1,9 +1,10 @@
 //! The listening sockets: opened once, taken over from living roles by a new supervisor.
 //!
-//! The backlog belongs to the open socket, not to a process (router.md 5): as long as one process
-//! has it, connections wait instead of failing. The supervisor keeps a duplicate of each and never
-//! accepts. When it was killed, its successor fetches the duplicates out of the roles that serve
-//! them (`pidfd_getfd(2)`): no store of descriptors is needed beside the processes themselves.
+//! The backlog belongs to the open socket, not to a process (docs/router.md): as long as one
+//! process has it, connections wait instead of failing. The supervisor keeps a duplicate of each
+//! and never accepts. When it was killed, its successor fetches the duplicates out of the roles
+//! that serve them (`pidfd_getfd(2)`): no store of descriptors is needed beside the processes
+//! themselves.
 
 use super::accounts;
 use super::process::Identity;

@@ -1,4 +1,4 @@
-//! `/apps/APP/log-sessions`, and the streams that they open: `heroku-api.md` 3.9 and 6.1.
+//! `/apps/APP/log-sessions`, and the streams that they open: `docs/platform-api.md`.
 //!
 //! A session is its address: what it shows stands in it, signed. So it needs no record, and a
 //! reader that comes back after a start of the api goes on where it was.

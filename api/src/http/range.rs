@@ -1,6 +1,6 @@
 //! Lists: the `Range` request header, and which part of a list it names.
 //!
-//! Grammar and answers: heroku-api.md 2.4. Pure; the handlers give all rows with their keys, and
+//! Grammar and answers: docs/platform-api.md. Pure; the handlers give all rows with their keys, and
 //! get back those of the page with the headers to send. `206` if and only if there is a
 //! `Next-Range`: the official command line loops for ever on anything else.
 

@@ -1,4 +1,4 @@
-//! Bytes between a person's TLS connection and the dyno's stream, heroku-api.md 6.3.
+//! Bytes between a person's TLS connection and the dyno's stream, docs/platform-api.md.
 
 use super::marker::Marker;
 use std::time::Duration;

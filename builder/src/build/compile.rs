@@ -9,7 +9,7 @@ use crate::plan::{Buildpack, Plan};
 use model::slug::Layer;
 use sandbox::Network;
 
-/// Sources what the buildpacks before left in `export`, then runs the script (heroku.md 2.2).
+/// Sources what the buildpacks before left in `export`, then runs the script (docs/heroku.md).
 const COMPILE: &str = r#"
 number=$1
 shift

@@ -161,7 +161,7 @@ impl Workshop {
     pub(crate) const COMPILE_ARGUMENTS: [&'static str; 3] =
         [buildpacks::BUILD_DIR, CACHE_DIR, ENV_DIR];
 
-    /// Environment and config vars of a step (heroku.md 2.1).
+    /// Environment and config vars of a step (docs/heroku.md).
     pub(crate) fn secrets(&self) -> Secrets {
         let files = self.order.config.iter();
         Secrets {

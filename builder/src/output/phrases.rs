@@ -1,4 +1,4 @@
-//! Our own lines of a push, in Heroku's skeleton (heroku.md 2.1, ux.md 11). Pure.
+//! Our own lines of a push, in Heroku's skeleton (docs/heroku.md). Pure.
 
 use super::text::size;
 use model::process::Types;

@@ -74,7 +74,7 @@ pub struct Dynod {
 
 impl Default for Dynod {
     fn default() -> Self {
-        // heroku.md 1.3, the crash policy proposed there.
+        // docs/heroku.md, "A dyno's life".
         Self {
             crash_wait_first_ms: 10_000,
             crash_wait_max_ms: 1_200_000,

@@ -162,7 +162,7 @@ fn fill(path: &str) -> io::Result<String> {
     }
 }
 
-/// Tries what must not work (sandbox.md 8), one line each: NAME OUTCOME.
+/// Tries what must not work , one line each: NAME OUTCOME.
 fn attack() {
     attack_calls();
     attack_sockets();

@@ -28,7 +28,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const OUT_OF_THE_WAY: RawFd = 64;
 
 /// Capabilities that an image's root keeps inside: CHOWN, `DAC_OVERRIDE`, FOWNER, FSETID, KILL,
-/// SETGID, SETUID, SETPCAP, `NET_BIND_SERVICE`, `SYS_CHROOT` (sandbox.md 3.3).
+/// SETGID, SETUID, SETPCAP, `NET_BIND_SERVICE`, `SYS_CHROOT` (docs/sandbox.md).
 const ROOT_KEEPS: u64 =
     1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18;
 
@@ -166,7 +166,7 @@ fn hand_over(files: Vec<OwnedFd>) -> io::Result<()> {
     process::close_on_execute(count)
 }
 
-/// sandbox.md 3.5. The cgroup counts processes, so NPROC, which counts per user, stays open.
+/// docs/sandbox.md. The cgroup counts processes, so NPROC, which counts per user, stays open.
 fn limit_resources() -> nix::Result<()> {
     for (resource, soft, hard) in [
         (Resource::RLIMIT_NOFILE, 10_000, 10_000),

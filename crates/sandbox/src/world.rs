@@ -1,7 +1,7 @@
 //! The forked child's way from a copy of the nursery to the keeper of a running command.
 //!
 //! Runs in the child alone, as root of the host and pid 1 of its new pid namespace. The order is
-//! that of sandbox.md 3.3: the user namespace is entered last and by the command alone, so that
+//! that of docs/sandbox.md: the user namespace is entered last and by the command alone, so that
 //! mounts, pids, network and the rest belong to the host's.
 
 mod overlay;

@@ -1,4 +1,4 @@
-//! Cases of the judgement; numbers are those of router.md 8.
+//! Cases of the judgement; numbers are those of docs/router.md.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Requests that no dyno sees: refused, unknown, or left by their client. Numbers: router.md 8.
+//! Requests that no dyno sees: refused, unknown, or left by their client. Numbers: docs/router.md.
 
 use crate::world::{Dyno, OK, World, field, short, status, value};
 

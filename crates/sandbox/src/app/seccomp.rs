@@ -1,4 +1,4 @@
-//! The system calls that an app may not make (sandbox.md 3.6), and the few that a keeper may.
+//! The system calls that an app may not make (docs/sandbox.md), and the few that a keeper may.
 //!
 //! Pure: in, nothing; out, a BPF program over `struct seccomp_data` (seccomp(2)).
 

@@ -77,7 +77,7 @@ impl Links {
         self.address(index, address, 18)
     }
 
-    /// Makes the cable with its inner end already in `ns`: one message (sandbox.md 6.1), then a
+    /// Makes the cable with its inner end already in `ns`: one message (docs/sandbox.md), then a
     /// second that isolates the port before it is up. Isolation cannot be part of the first one:
     /// the kernel reads a port's settings only when the link is a port already.
     pub(crate) fn cable(&mut self, cable: &Cable<'_>, ns: BorrowedFd<'_>) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Ready net namespaces, made ahead.
 //!
-//! A namespace takes 14 ms to make, most of it iptables-restore (sandbox.md 6.1), and 1.6 us to
+//! A namespace takes 14 ms to make, most of it iptables-restore (docs/sandbox.md), and 1.6 us to
 //! enter. So a helper process makes the namespaces of the seats that come next, and the nursery,
 //! which has one thread, only receives descriptors. The address is bound to the seat at once, not
 //! at take time: that keeps the start at a setns alone, lets name, hardware address and source

@@ -132,7 +132,7 @@ table bridge {name} {{
 }
 
 /// The rules inside a dyno or build, for iptables-restore: nothing comes in but what was asked for
-/// and, in a dyno, connections to its port (sandbox.md 6.2).
+/// and, in a dyno, connections to its port (docs/sandbox.md).
 pub(crate) fn inside(open_port: Option<u16>) -> String {
     let open = open_port.map_or(String::new(), |port| {
         format!("-A INPUT -p tcp -m tcp --dport {port} -j ACCEPT\n")

@@ -13,7 +13,7 @@ use nix::unistd::mkfifo;
 use super::Trouble;
 use super::home::Home;
 
-/// Bytes that a dyno's FIFO holds (sandbox.md 3.1).
+/// Bytes that a dyno's FIFO holds (docs/sandbox.md).
 const FIFO_BYTES: i32 = 1024 * 1024;
 
 /// A new dyno's folder; removed when dropped, unless the dyno started.
