@@ -51,25 +51,36 @@ pub(crate) fn run(uninstall: &Uninstall) -> anyhow::Result<ExitCode> {
 fn is_sure(data: &Path, apps: usize) -> anyhow::Result<bool> {
     anyhow::ensure!(
         std::io::stdin().is_terminal(),
-        "this deletes {apps} apps for good, and there is no terminal to ask at: add --yes (make uninstall YES=1)"
+        "this deletes {} for good, and there is no terminal to ask at: add --yes (make uninstall YES=1)",
+        count(apps)
     );
     output::begin_aside(&format!(
-        " !     This deletes {} with {apps} apps for good. Type yes: ",
-        data.display()
+        " !     This deletes {} with {} for good. Type yes: ",
+        data.display(),
+        count(apps)
     ));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(answer.trim() == "yes")
 }
 
-/// Each app has one bare repository.
+fn count(apps: usize) -> String {
+    format!("{apps} app{}", if apps == 1 { "" } else { "s" })
+}
+
+/// Each app that was ever pushed to has a bare repository named by its id; the builder keeps an
+/// empty one beside them.
 fn apps(data: &Path) -> usize {
     let entries = std::fs::read_dir(data.join("git"))
         .into_iter()
         .flatten()
         .flatten();
+    let is_app = |name: &str| {
+        name.strip_suffix(".git")
+            .is_some_and(|id| model::app::Id::parse(id).is_some())
+    };
     entries
-        .filter(|entry| entry.path().extension().is_some_and(|end| end == "git"))
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_app))
         .count()
 }
 
