@@ -14,6 +14,12 @@ const KEEP_OPEN: Duration = Duration::from_mins(1);
 /// Journals that are open at a time: two descriptors each.
 const OPEN_MAX: usize = 256;
 
+/// Lines of all apps that wait for a router before us to let go of their journals: it drains for
+/// half a minute at most, and 100,000 lines are some 30 MB.
+const WAITING_MAX: usize = 100_000;
+/// How often that is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+
 /// The log's end at the disk: a thread that lives until every sender is gone.
 #[derive(Debug)]
 pub struct LogWriter {
@@ -52,6 +58,7 @@ impl LogWriter {
 struct Journals {
     folder: PathBuf,
     open: BTreeMap<app::Id, Open>,
+    waiting: BTreeMap<app::Id, Vec<Line>>,
 }
 
 struct Open {
@@ -64,16 +71,22 @@ impl Journals {
         Self {
             folder,
             open: BTreeMap::new(),
+            waiting: BTreeMap::new(),
         }
     }
 
     fn run(mut self, messages: &Receiver<Message>) {
         loop {
-            match messages.recv_timeout(KEEP_OPEN) {
+            let wait = if self.waiting.is_empty() {
+                KEEP_OPEN
+            } else {
+                RETRY_EVERY
+            };
+            match messages.recv_timeout(wait) {
                 Ok(Message::Lines(batch)) => self.write(&batch),
                 Ok(Message::Living(apps)) => self.forget_all_but(&apps),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => self.write_waiting(),
+                Err(RecvTimeoutError::Disconnected) => return self.write_waiting(),
             }
             self.open.retain(|_, open| open.used.elapsed() < KEEP_OPEN);
         }
@@ -98,15 +111,36 @@ impl Journals {
                 text: text.to_vec(),
             });
         }
+        for (app, mut lines) in std::mem::take(&mut self.waiting) {
+            lines.append(&mut by_app.remove(&app).unwrap_or_default());
+            by_app.insert(app, lines);
+        }
+        self.append_all(by_app);
+    }
+
+    /// Tries again what a router that still drains kept us from writing.
+    fn write_waiting(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.append_all(waiting);
+    }
+
+    fn append_all(&mut self, by_app: BTreeMap<app::Id, Vec<Line>>) {
+        let mut room = WAITING_MAX;
         for (app, lines) in by_app {
-            if let Err(error) = self.append(app, &lines) {
-                tracing::warn!(
-                    app.id = %app,
-                    lines = lines.len(),
-                    error = &error as &dyn std::error::Error,
-                    "router log lines were lost"
-                );
+            let Err(error) = self.append(app, &lines) else {
+                continue;
+            };
+            if matches!(error, WriterError::Taken(_)) && lines.len() <= room {
+                room -= lines.len();
+                self.waiting.insert(app, lines);
+                continue;
             }
+            tracing::warn!(
+                app.id = %app,
+                lines = lines.len(),
+                error = &error as &dyn std::error::Error,
+                "router log lines were lost"
+            );
         }
     }
 
@@ -132,6 +166,7 @@ impl Journals {
     /// Removes the journals of apps that are gone.
     fn forget_all_but(&mut self, living: &BTreeSet<app::Id>) {
         self.open.retain(|app, _| living.contains(app));
+        self.waiting.retain(|app, _| living.contains(app));
         for dir in app_folders(&self.folder, living) {
             if let Err(error) = std::fs::remove_dir_all(&dir) {
                 tracing::warn!(path = %dir.display(), %error, "the journal of a gone app stays");
@@ -150,4 +185,33 @@ fn app_folders(folder: &Path, living: &BTreeSet<app::Id>) -> Vec<PathBuf> {
         (!living.contains(&app)).then(|| entry.path())
     };
     entries.filter_map(|entry| gone(entry.ok()?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_wait_for_the_router_before_us() {
+        let folder = std::env::temp_dir().join(format!("router-access-{}", uuid::Uuid::new_v4()));
+        let app = app::Id::new(uuid::Uuid::new_v4());
+        let dir = folder.join(app.to_string());
+        std::fs::create_dir_all(&dir).unwrap();
+        let line = |text: &str| Line {
+            at_us: 1,
+            source: Source::Heroku,
+            process: "router".to_owned(),
+            text: text.as_bytes().to_vec(),
+        };
+        let before = Writer::open(&dir, Limits::default()).unwrap();
+        let mut journals = Journals::new(folder.clone());
+        journals.append_all([(app, vec![line("one")])].into());
+        assert_eq!(journals.waiting.len(), 1);
+        drop(before);
+        journals.write_waiting();
+        assert!(journals.waiting.is_empty());
+        let kept = journal::last(&[dir], 10, &|_| true).unwrap();
+        assert_eq!(kept.lines, [line("one")]);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
