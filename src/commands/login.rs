@@ -3,7 +3,7 @@
 use crate::account::{Account, environment};
 use crate::client::Client;
 use crate::commands::git;
-use crate::failure::Failure;
+use crate::failure::{Failure, SIGNED_OUT};
 use crate::{json, output};
 use link::config::Config;
 use model::account::Email;
@@ -127,13 +127,13 @@ async fn with_token(url: Option<String>) -> Result<(Account, Option<String>), Fa
 pub(crate) async fn logout() -> Result<(), Failure> {
     if let Ok(client) = Client::signed_in() {
         let path = "/oauth/authorizations/~";
-        match client.ask(http::Method::DELETE, path, None).await {
-            Err(failure)
-                if failure.exit != crate::failure::SIGNED_OUT && failure.id != "not_found" =>
-            {
-                return Err(failure);
-            }
-            _ => {}
+        if let Err(failure) = client.ask(http::Method::DELETE, path, None).await
+            && failure.exit != SIGNED_OUT
+            && failure.id != "not_found"
+        {
+            // Signing out here must not depend on a platform that may be gone for good.
+            let message = failure.message.replace('\n', " ");
+            output::aside(&format!("the token stays valid on the platform: {message}"));
         }
         git::forget_credentials(&client.account)?;
     }
