@@ -106,10 +106,15 @@ impl Account {
 
     /// Forgets who is signed in.
     pub(crate) fn forget() -> Result<(), Failure> {
-        match std::fs::remove_file(path()?) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+        for file in [path()?, authority()?] {
+            match std::fs::remove_file(file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 

@@ -59,17 +59,23 @@ pub(crate) fn keep_credentials(account: &Account) -> Result<(), Failure> {
     set(&helper_key(account), &format!("!{program} git:credentials"))
 }
 
-/// Takes that back.
-pub(crate) fn forget_credentials(account: &Account) -> Result<(), Failure> {
-    let status = Command::new("git")
-        .args(["config", "--global", "--unset-all", &helper_key(account)])
-        .status()?;
-    // 5: it was not set.
-    if status.success() || status.code() == Some(5) {
-        Ok(())
-    } else {
-        Err(Failure::new("git config failed"))
+/// Takes that back, also for domains that the platform had before.
+pub(crate) fn forget_credentials() -> Result<(), Failure> {
+    let pattern = r"^credential\..*\.helper$";
+    let listed = Command::new("git")
+        .args(["config", "--global", "--get-regexp", pattern])
+        .output()?;
+    for line in String::from_utf8_lossy(&listed.stdout).lines() {
+        if let Some((key, helper)) = line.split_once(' ')
+            && helper.ends_with("paas git:credentials")
+        {
+            let unset = ["config", "--global", "--unset-all", key];
+            if !Command::new("git").args(unset).status()?.success() {
+                return Err(Failure::new(format!("git config keeps {key}")));
+            }
+        }
     }
+    Ok(())
 }
 
 /// The git host stands beside the API's host: `api.HOST` and `git.HOST`.

@@ -135,8 +135,8 @@ pub(crate) async fn logout() -> Result<(), Failure> {
             let message = failure.message.replace('\n', " ");
             output::aside(&format!("the token stays valid on the platform: {message}"));
         }
-        git::forget_credentials(&client.account)?;
     }
+    git::forget_credentials()?;
     Account::forget()?;
     output::line("Logged out");
     Ok(())
