@@ -5,7 +5,8 @@
 
 use model::limits::BUILDPACKS_MAX;
 
-/// The order in which built-in buildpacks are asked (docs/heroku.md), as far as they are there.
+/// The order in which built-in buildpacks are asked (docs/heroku.md, "Buildpacks"), as far as they
+/// are there.
 const ORDER: [&str; 13] = [
     "ruby", "nodejs", "clojure", "python", "java", "gradle", "scala", "php", "go", "dotnet",
     "rust", "static", "procfile",

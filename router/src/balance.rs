@@ -1,8 +1,8 @@
 //! Which dyno gets the next request: a pure choice over loads.
 //!
 //! The least outstanding requests win, ties are broken at random; dynos in quarantine are passed
-//! over. Called by `route`. Measured in docs/router.md: least-outstanding takes two thirds off p99
-//! against random, and is far better still for dynos that serve one request at a time.
+//! over. Called by `route`. docs/router.md, "Balancing": least-outstanding takes more than half off
+//! p99 against random, and is far better still for dynos that serve one request at a time.
 
 /// A dyno as the choice sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

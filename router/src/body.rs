@@ -178,7 +178,7 @@ impl Body for RequestBody {
     }
 }
 
-/// A client that leaves inside its body, or one whose chunks are none (100 to 125).
+/// A client that leaves inside its body, or one whose chunks are none (docs/router.md, 100 to 125).
 fn fault_of(error: &hyper::Error) -> Failure {
     let cause = error
         .source()

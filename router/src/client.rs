@@ -187,7 +187,8 @@ impl AsyncWrite for Client {
     }
 
     /// Closing a socket that holds unread bytes resets it, and the client loses the answer that it
-    /// has not read yet (docs/router.md): so the end is sent, and the rest read for a while.
+    /// has not read yet: so the end is sent, and the rest read for a while (docs/router.md, "After a
+    /// refusal").
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.closing.is_none() {

@@ -75,7 +75,7 @@ pub(crate) fn relay(
         ResponseBody::page("", turn)
     } else {
         if !visit.flow.was_sent() {
-            // What is left of its body must not become the next request (190).
+            // What is left of its body must not become the next request (docs/router.md, 190).
             fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let says_length = fields.contains_key(header::CONTENT_LENGTH);

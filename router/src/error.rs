@@ -1,7 +1,7 @@
 //! What can go wrong with a request: Heroku's H codes with their exact text, status and log level.
 //!
 //! A [`Failure`] is about one request of one app and ends in its log line; a refusal before the app
-//! is known is in `rules`. Source of the table: Heroku's "Error Codes" as in docs/heroku.md.
+//! is known is in `rules`. Source of the table: docs/heroku.md, "H codes".
 
 use http::StatusCode;
 

@@ -1,6 +1,6 @@
 //! One request: judged, brought to a dyno (or a role of the platform), answered.
 //!
-//! The story of docs/router.md with hyper on both sides: rules decide, this file acts. Called by
+//! The story of docs/router.md, with hyper on both sides: rules decide, this file acts. Called by
 //! `client` for every request of a connection; dropped by it when the client leaves.
 
 use crate::activity::Turn;
@@ -259,7 +259,8 @@ impl Visit<'_> {
     }
 
     /// Whether the request may be sent again after its connection closed without a byte: only where
-    /// that is what idle connections do, and nothing is lost or done twice (docs/router.md).
+    /// that is what idle connections do, and nothing is lost or done twice (docs/router.md, "Pool
+    /// and retry").
     pub(crate) fn may_repeat(&self, wire: &Wire) -> bool {
         let is_safe = !self.has_body || rules::is_idempotent(&self.parts.method);
         wire.is_reused && !wire.has_heard() && is_safe && self.flow.is_untouched()

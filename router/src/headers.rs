@@ -1,7 +1,7 @@
 //! Which fields go on and which are added, both ways: pure functions over fields.
 //!
 //! Names come in lower case, as every parser that we use gives them. Called by `exchange`. Source:
-//! docs/heroku.md, and docs/router.md (89, 156 to 165, 189).
+//! docs/heroku.md, "Request headers", and docs/router.md, 89, 156 to 165, 189.
 
 use crate::rules;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};

@@ -1,10 +1,10 @@
 //! Judgement of requests and responses: pure rules over a line and `(name, value)` fields.
 //!
 //! Input is what any parser of HTTP shows; the parser itself (hyper today) has already refused what
-//! is no HTTP. Source: docs/router.md, whose numbers stand beside the tests. Called by `exchange`
-//! for every request before a dyno is chosen, and for every response before it is passed on. What
-//! hyper hides from us is not judged here: bare LF, fragments, and a Content-Length beside a
-//! Transfer-Encoding (hyper drops the length and closes after the answer, as Heroku does).
+//! is no HTTP. Source: docs/router.md, "Decisions", whose numbers stand beside the tests. Called by
+//! `exchange` for every request before a dyno is chosen, and for every response before it is passed
+//! on. What hyper hides from us is not judged here: bare LF, fragments, and a Content-Length beside
+//! a Transfer-Encoding (hyper drops the length and closes after the answer, as Heroku does).
 
 use crate::error::{Failure, Restriction};
 use http::StatusCode;
@@ -153,7 +153,7 @@ impl<'a> Fields<'a> {
         } else if name.eq_ignore_ascii_case("connection") {
             self.connection_upgrade |= tokens(value).any(|t| t.eq_ignore_ascii_case(b"upgrade"));
         } else if name.eq_ignore_ascii_case("upgrade") {
-            // HTTP/2 without TLS by upgrade is never offered (156-162).
+            // HTTP/2 without TLS by upgrade is never offered (docs/router.md, 159 to 162).
             let text = std::str::from_utf8(value).ok();
             self.upgrade = text.filter(|text| !has_token(text.as_bytes(), b"h2c"));
         }

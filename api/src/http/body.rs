@@ -10,7 +10,7 @@ use model::limits::{API_BODY_MAX_BYTES, API_BODY_TIMEOUT_MS};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// How deep arrays and objects may lie in each other. docs/platform-api.md.
+/// How deep arrays and objects may lie in each other. docs/platform-api.md, "Protocol".
 const DEPTH_MAX: usize = 16;
 
 /// A body that was read as `T`; a missing one is `{}`.

@@ -1,4 +1,4 @@
-//! `/apps/APP/log-sessions`, and the streams that they open: `docs/platform-api.md`.
+//! `/apps/APP/log-sessions`, and the streams that they open: docs/platform-api.md, "Streams".
 //!
 //! A session is its address: what it shows stands in it, signed. So it needs no record, and a
 //! reader that comes back after a start of the api goes on where it was.

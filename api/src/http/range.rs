@@ -1,7 +1,7 @@
 //! Lists: the `Range` request header, and which part of a list it names.
 //!
-//! Grammar and answers: docs/platform-api.md. Pure; the handlers give all rows with their keys, and
-//! get back those of the page with the headers to send. `206` if and only if there is a
+//! Grammar and answers: docs/platform-api.md, "Lists". Pure; the handlers give all rows with their
+//! keys, and get back those of the page with the headers to send. `206` if and only if there is a
 //! `Next-Range`: the official command line loops for ever on anything else.
 
 use super::failure::Failure;

@@ -1,5 +1,5 @@
 //! Endpoints whose thing is not built: a list that clients need for a wider command is `[]`, the
-//! rest is 404. docs/platform-api.md.
+//! rest is 404. docs/platform-api.md, "Not built yet".
 
 use super::auth::Need;
 use super::failure::Failure;

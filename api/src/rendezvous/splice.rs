@@ -1,4 +1,5 @@
-//! Bytes between a person's TLS connection and the dyno's stream, docs/platform-api.md.
+//! Bytes between a person's TLS connection and the dyno's stream: docs/platform-api.md,
+//! "Rendezvous".
 
 use super::marker::Marker;
 use std::time::Duration;

@@ -9,7 +9,8 @@ use crate::plan::{Buildpack, Plan};
 use model::slug::Layer;
 use sandbox::Network;
 
-/// Sources what the buildpacks before left in `export`, then runs the script (docs/heroku.md).
+/// Sources what the buildpacks before left in `export`, then runs the script (docs/heroku.md,
+/// "Buildpacks").
 const COMPILE: &str = r#"
 number=$1
 shift

@@ -56,7 +56,8 @@ fn defaults(said: Option<jail::buildpacks::Said>) -> Result<Types, BuildError> {
     }
 }
 
-/// All types, and those of the defaults that the Procfile does not name (docs/heroku.md).
+/// All types, and those of the defaults that the Procfile does not name (docs/heroku.md,
+/// "Procfile").
 fn merge(declared: Option<&Types>, defaults: Types) -> (Types, Types) {
     let mut types = declared.cloned().unwrap_or_default();
     let added: Types = defaults

@@ -161,7 +161,7 @@ impl Workshop {
     pub(crate) const COMPILE_ARGUMENTS: [&'static str; 3] =
         [buildpacks::BUILD_DIR, CACHE_DIR, ENV_DIR];
 
-    /// Environment and config vars of a step (docs/heroku.md).
+    /// Environment and config vars of a step (docs/heroku.md, "Buildpacks").
     pub(crate) fn secrets(&self) -> Secrets {
         let files = self.order.config.iter();
         Secrets {
@@ -225,7 +225,7 @@ fn limits() -> Limits {
 }
 
 /// What a stack is called to buildpacks, which know Heroku's alone: Debian 13 runs all that was
-/// built for heroku-24 (design.md).
+/// built for heroku-24 (docs/heroku.md, "Buildpacks").
 fn heroku_stack(stack: &str) -> &str {
     match stack {
         "debian-13" => "heroku-24",

@@ -1,4 +1,4 @@
-//! Our own lines of a push, in Heroku's skeleton (docs/heroku.md). Pure.
+//! Our own lines of a push, in Heroku's skeleton (docs/heroku.md, "Output of a push"). Pure.
 
 use super::text::size;
 use model::process::Types;

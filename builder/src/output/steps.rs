@@ -7,7 +7,7 @@
 
 /// Milliseconds a step is held at most.
 pub(crate) const HOLD_MS: u64 = 1_000;
-/// Milliseconds below which a time is not shown (docs/heroku.md).
+/// Milliseconds below which a time is not shown (docs/heroku.md, "Output of a push").
 const SHOWN_FROM_MS: u64 = 100;
 /// Column at which times end, counted after `remote: `.
 const COLUMNS: usize = 75;

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# How a buildpack speaks to the pusher (docs/heroku.md): arrows, seven blanks, exclamation marks.
+# How a buildpack speaks to the pusher (docs/heroku.md, "Output of a push"): arrows, seven blanks,
+# exclamation marks.
 # python/lib has the same file: each buildpack is a folder that stands alone.
 
 step() { printf -- '-----> %s\n' "$*"; }

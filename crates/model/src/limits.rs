@@ -148,7 +148,8 @@ pub const RESPONSE_BUFFER_MAX_BYTES: usize = 1024 * 1024;
 /// Count of requests of one app at a time in one router, for each of its web dynos. Heroku: 200
 /// (H11).
 pub const REQUESTS_PER_DYNO_MAX: usize = 200;
-/// Count of requests that wait for a dyno in one router, all apps together. Ours: docs/router.md.
+/// Count of requests that wait for a dyno in one router, all apps together. Ours:
+/// docs/router.md, "Waiting for a dyno".
 pub const REQUESTS_HELD_MAX: usize = 10_000;
 /// Count of attempts to connect for one request. Heroku: 10, or as many as there are web dynos.
 pub const CONNECT_ATTEMPTS_MAX: usize = 10;
@@ -160,20 +161,22 @@ pub const REQUEST_HEAD_TIMEOUT_MS: u64 = 30_000;
 pub const CLIENT_IDLE_TIMEOUT_MS: u64 = 60_000;
 /// Milliseconds that an idle connection to a dyno is kept. Heroku: 90 s.
 pub const DYNO_KEEP_ALIVE_MS: u64 = 90_000;
-/// Count of idle connections that one thread keeps to a dyno. Ours: docs/router.md.
+/// Count of idle connections that one thread keeps to a dyno. Ours: docs/router.md,
+/// "Pool and retry".
 pub const DYNO_IDLE_CONNECTIONS_MAX: usize = 32;
 /// Milliseconds that a request for the platform waits while the role that serves it restarts. Ours.
 pub const ROLE_AWAY_TIMEOUT_MS: u64 = 5_000;
 /// Count of client connections of one router, if its file descriptors reach so far. Ours.
 pub const CLIENT_CONNECTIONS_MAX: usize = 50_000;
-/// Bytes of router log lines in one buffer. Ours: docs/router.md.
+/// Bytes of router log lines in one buffer. Ours: docs/router.md, "Log lines".
 pub const ACCESS_BUFFER_BYTES: usize = 64 * 1024;
-/// Milliseconds after which a buffer of router log lines is written. Ours: docs/router.md.
+/// Milliseconds after which a buffer of router log lines is written. Ours: docs/router.md,
+/// "Log lines".
 pub const ACCESS_FLUSH_MS: u64 = 200;
 /// Count of buffers of router log lines that wait for the disk; more are dropped and counted.
-/// Ours: docs/router.md.
+/// Ours: docs/router.md, "Log lines".
 pub const ACCESS_BUFFERS_MAX: usize = 64;
-/// Milliseconds between two disk copies of the route table. Ours: docs/router.md.
+/// Milliseconds between two disk copies of the route table. Ours: docs/router.md, "Table".
 pub const TABLE_SAVE_PAUSE_MS: u64 = 1_000;
 /// Bytes of a key in the store. Ours: two ids and a host name (253, RFC 1035) fit.
 pub const STORE_KEY_MAX_BYTES: usize = 512;
@@ -192,16 +195,18 @@ pub const STORE_CHANGES_MAX: usize = 1_000;
 pub const API_REQUESTS_MAX: u64 = 4_500;
 /// Count of API requests that an account gets back each minute. Heroku: 75.
 pub const API_REQUESTS_PER_MINUTE: u64 = 75;
-/// Milliseconds in which the body of an API request must arrive. Heroku: docs/platform-api.md.
+/// Milliseconds in which the body of an API request must arrive. Ours: docs/platform-api.md,
+/// "Protocol".
 pub const API_BODY_TIMEOUT_MS: u64 = 10_000;
 /// Count of builds of an app that are kept. Ours: what a person looks back at.
 pub const BUILDS_KEPT: usize = 50;
-/// Count of connections that wait to say which one-off they attach to. Heroku:
-/// docs/platform-api.md.
+/// Count of connections that wait to say which one-off they attach to. Ours:
+/// docs/platform-api.md, "Rendezvous".
 pub const RENDEZVOUS_WAITING_MAX: usize = 256;
-/// Milliseconds in which a connection must say that. Heroku: docs/platform-api.md.
+/// Milliseconds in which a connection must say that. Ours: docs/platform-api.md, "Rendezvous".
 pub const RENDEZVOUS_SECRET_TIMEOUT_MS: u64 = 5_000;
-/// Milliseconds a log session may be opened after it was made. Heroku: docs/platform-api.md.
+/// Milliseconds a log session may be opened after it was made. Heroku: 5 min
+/// (docs/platform-api.md, "Streams").
 pub const LOG_SESSION_OPEN_MS: u64 = 300_000;
 /// Count of log sessions that may be opened; more make the oldest invalid. Ours.
 pub const LOG_SESSIONS_MAX: usize = 4_096;

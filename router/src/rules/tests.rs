@@ -1,4 +1,4 @@
-//! Cases of the judgement; numbers are those of docs/router.md.
+//! Cases of the judgement; numbers are those of docs/router.md, "Decisions".
 
 use super::*;
 

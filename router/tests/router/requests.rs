@@ -1,4 +1,5 @@
-//! Requests that no dyno sees: refused, unknown, or left by their client. Numbers: docs/router.md.
+//! Requests that no dyno sees: refused, unknown, or left by their client. Numbers: docs/router.md,
+//! "Decisions".
 
 use crate::world::{Dyno, OK, World, field, short, status, value};
 
