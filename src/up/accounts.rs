@@ -1,8 +1,13 @@
 //! The system users of the roles: made once per machine and shared by all instances.
 
 use anyhow::{Context as _, bail};
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Gid, Group, Uid, User};
+use std::fs::File;
 use std::process::Command;
+
+/// Held while users are made: they are shared by all instances, which may start at the same time.
+const LOCK: &str = "/run/lock/paas-accounts";
 
 /// The group of all of them.
 pub(crate) const GROUP: &str = "paas";
@@ -20,6 +25,12 @@ pub(crate) struct Account {
 
 /// Makes what is missing.
 pub(crate) fn make() -> anyhow::Result<()> {
+    if has_all()? {
+        return Ok(());
+    }
+    let lock = File::create(LOCK).with_context(|| format!("cannot make {LOCK}"))?;
+    let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error);
+    let _held = lock.with_context(|| format!("cannot lock {LOCK}"))?;
     if Group::from_name(GROUP)?.is_none() {
         command("groupadd", &["--system", GROUP])?;
     }
@@ -33,6 +44,14 @@ pub(crate) fn make() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn has_all() -> nix::Result<bool> {
+    let mut has = Group::from_name(GROUP)?.is_some();
+    for name in USERS {
+        has = has && User::from_name(name)?.is_some();
+    }
+    Ok(has)
 }
 
 /// The user of this name.
