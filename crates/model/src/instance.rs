@@ -37,4 +37,9 @@ impl Name {
     pub fn build_bridge(&self) -> String {
         format!("{self}-bb")
     }
+
+    /// The outer end of the cable to a dyno network (`model::network::Seat::net`).
+    pub fn central_cable(&self, net: u8) -> String {
+        format!("{self}-c{net}")
+    }
 }
