@@ -12,7 +12,7 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 
 use crate::spec::{Fault, Secrets, Spec};
 use crate::sys::{self, socket as packets};
-use crate::wire::{Answer, Failure, Living, Request, Usage};
+use crate::wire::{Answer, Facts, Failure, Living, PortReport, Request, Usage};
 
 /// A connection to the nursery.
 #[derive(Debug)]
@@ -182,6 +182,32 @@ impl Client {
                 id: id.to_owned(),
                 lifeline: files.into_iter().next().ok_or_else(unexpected)?,
             }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Tells what can be had on this machine.
+    pub fn facts(&mut self) -> Result<Facts, ClientError> {
+        match self.ask(&Request::Facts, &[], "")? {
+            (Answer::Facts(facts), _) => Ok(facts),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Tells what the network of a dyno lets in, and what it refused; of a dyno that ended, too,
+    /// until it is removed. [`ClientError::Refused`] when it has no PORT.
+    pub fn port(&mut self, id: &str) -> Result<PortReport, ClientError> {
+        match self.ask(&Request::Port { id: id.to_owned() }, &[], id)? {
+            (Answer::Port(report), _) => Ok(report),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Tells what each step of a dyno's start took, in microseconds, in order; of any dyno that was
+    /// not removed yet. The last, `boot`, is the app's own: until it listened on its PORT.
+    pub fn start_steps(&mut self, id: &str) -> Result<Vec<(String, u32)>, ClientError> {
+        match self.ask(&Request::StartSteps { id: id.to_owned() }, &[], id)? {
+            (Answer::StartSteps(steps), _) => Ok(steps),
             _ => Err(unexpected()),
         }
     }

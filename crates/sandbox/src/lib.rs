@@ -23,4 +23,4 @@ mod sys;
 pub use client::{Client, ClientError as Error, Started, Volume};
 pub use spec::{Base, Kind, Limits, Mount, Network, Place, Secrets, Spec, Upper, Window};
 pub use tear_down::{TearDownError, tear_down};
-pub use wire::{Living, Usage};
+pub use wire::{Facts, Living, PortMode, PortReport, Refusal, Usage};

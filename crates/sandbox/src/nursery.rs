@@ -19,7 +19,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use model::limits;
+use model::network::Range;
+use model::{instance, limits};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
@@ -103,6 +104,10 @@ struct Nursery {
 /// The network's part: missing tools are no reason not to start what needs no network.
 #[derive(Debug)]
 struct Network {
+    name: instance::Name,
+    range: Range,
+    /// Why there is no central mode.
+    central: String,
     host: Result<net::Host, String>,
     pool: net::Pool,
 }
@@ -138,7 +143,7 @@ fn begin(arguments: &Arguments) -> io::Result<std::convert::Infallible> {
     }
     let home = Home::make(arguments)?;
     let cgroups = Cgroups::find(arguments.instance.as_str(), &home.world.join("cgroup2"))?;
-    let table = Table::find(&home, &cgroups)?;
+    let table = Table::take_over(&home, &cgroups)?;
     say(&format!(
         "ready: cgroups {}, layers by {:?}, {} dynos found",
         cgroups.world(),
@@ -152,6 +157,9 @@ fn begin(arguments: &Arguments) -> io::Result<std::convert::Infallible> {
         ids: Ids::default(),
         table,
         network: Network {
+            name: arguments.instance.clone(),
+            range: arguments.network,
+            central: "its policy is not loaded".to_owned(),
             host,
             pool: net::Pool::new(),
         },

@@ -42,7 +42,7 @@ pub struct Spec {
     pub network: Network,
     /// `Some`: a terminal of this size takes the place of the log FIFO or the given files.
     pub terminal: Option<Window>,
-    /// `Some`: the keeper tells which ports listen, and `up` once this one does.
+    /// `Some`: the dyno's status tells which ports listen, and `up` once this one does.
     pub watch_port: Option<u16>,
     /// Opaque to this crate: a dyno's is kept in its folder as the file `spec`, so that whoever
     /// adopts the dyno knows which one it is.
@@ -179,6 +179,17 @@ pub enum Network {
     /// The outside, and be reached on one port at the address of its slot. Dynos only.
     Isolated {
         /// The port that its INPUT chain lets in.
+        port: u16,
+    },
+    /// The outside, and be reached on its port at the address of its seat, in the net namespace
+    /// that all dynos of one owner share: the kernel holds the port for the dyno's cgroup. Dynos
+    /// only, and where [`crate::Facts::central`] is `None`.
+    Central {
+        /// The owner's dyno net, one per owner on a node.
+        net: u8,
+        /// The place in it, which no other living dyno has.
+        host: u8,
+        /// PORT, which no other living dyno of the node has.
         port: u16,
     },
     /// The outside and the resolver, reached by nobody. Jobs only.

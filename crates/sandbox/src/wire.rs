@@ -2,6 +2,8 @@
 //!
 //! A connection carries one request at a time; its answer comes before the next request is read.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Spec;
@@ -21,6 +23,12 @@ pub(crate) enum Request {
     List { after: u16 },
     /// A new volume.
     Volume { id: String, size_bytes: u64 },
+    /// What can be had on this machine.
+    Facts,
+    /// What the network of a dyno lets in, and what it refused.
+    Port { id: String },
+    /// What each step of a dyno's start took.
+    StartSteps { id: String },
 }
 
 /// Answered by the nursery.
@@ -41,6 +49,12 @@ pub(crate) enum Answer {
     Living { dynos: Vec<Living>, more: bool },
     /// To `Volume`. File: its lifeline.
     Volume,
+    /// To `Facts`.
+    Facts(Facts),
+    /// To `Port`.
+    Port(PortReport),
+    /// To `StartSteps`.
+    StartSteps(Vec<(String, u32)>),
     /// It did not work.
     Failed { failure: Failure, reason: String },
 }
@@ -86,4 +100,59 @@ pub struct Usage {
     pub cpu_us: u64,
     /// Processes and threads now, the keeper among them.
     pub pids: u64,
+}
+
+/// What can be had on this machine, as the nursery found it when it started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Why [`crate::Network::Central`] cannot be had; `None`: it can.
+    pub central: Option<String>,
+    /// Why [`crate::Network::Isolated`] cannot be had; `None`: it can.
+    pub isolated: Option<String>,
+    /// Where the cgroup controllers are: `v2`, or `hybrid`.
+    pub cgroups: String,
+    /// What this kernel refuses of what holds a central dyno, although central mode can be had;
+    /// each a sentence for people.
+    pub lacks: Vec<String>,
+}
+
+/// In which way a dyno has its PORT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortMode {
+    /// In its owner's net namespace, held by the kernel for its cgroup.
+    Central,
+    /// In a net namespace of its own, held by iptables inside.
+    Isolated,
+}
+
+/// What the network of a dyno lets in, and what it refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortReport {
+    /// Who holds the port.
+    pub mode: PortMode,
+    /// PORT.
+    pub port: u16,
+    /// Where the router reaches it.
+    pub address: Ipv4Addr,
+    /// Where it has listened so far, as its own processes see it; bounded, sorted. Central mode: an
+    /// unspecified address is a socket that was never bound, which nobody reaches.
+    pub listening: Vec<SocketAddr>,
+    /// What was refused, by kind; empty for an isolated dyno, whose iptables do not tell.
+    pub refusals: Vec<Refusal>,
+    /// Bytes of IP packets that came in so far.
+    pub bytes_in: u64,
+    /// Bytes of IP packets that went out so far.
+    pub bytes_out: u64,
+}
+
+/// One kind of what a dyno tried and was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What was tried, such as `connect to 10.201.3.7:10004`.
+    pub what: String,
+    /// What the dyno got, such as 111 for ECONNREFUSED.
+    pub errno: i32,
+    /// How often.
+    pub count: u64,
 }

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 
 use harness::{World, dyno, eventually, job, secrets, wait_for_end};
-use sandbox::{Base, Error, Mount, Network, Place, Spec, Upper, Window};
+use sandbox::{Base, Error, Mount, Network, Place, PortMode, Spec, Upper, Window};
 
 #[test]
 fn a_job_runs_and_tells_its_exit_code() {
@@ -470,10 +470,20 @@ fn an_isolated_dyno_is_reached_on_its_port() {
     std::net::TcpStream::connect("10.216.128.6:5000").unwrap();
     let (hosts, _) = world.run(|s| s.network = Network::Build, &["read", "/etc/hosts"]);
     assert!(hosts.contains("10.216.192.2 run.1"), "{hosts}");
+    let kept = world.client().start_steps("dyno-4").unwrap();
+    let (boot, steps) = kept.split_last().unwrap();
+    assert_eq!((boot.0.as_str(), steps), ("boot", &started.steps[..]));
+    let names: Vec<&str> = steps.iter().map(|(name, _)| name.as_str()).collect();
     assert!(
-        started.steps.iter().any(|(name, _)| name == "exec"),
-        "{:?}",
-        started.steps
+        names.contains(&"prepare") && names.ends_with(&["exec"]),
+        "{names:?}"
     );
+    let port = world.client().port("dyno-4").unwrap();
+    assert_eq!((port.mode, port.port), (PortMode::Isolated, 5000));
+    assert_eq!(port.address.to_string(), "10.216.128.6");
+    assert_eq!(port.listening, ["0.0.0.0:5000".parse().unwrap()]);
+    assert!(port.bytes_in > 0 && port.bytes_out > 0, "{port:?}");
+    let facts = world.client().facts().unwrap();
+    assert_eq!(facts.isolated, None);
     world.client().remove("dyno-4").unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
+use serde::{Deserialize, Serialize};
+
 use super::Trouble;
 use super::home::Home;
+use crate::spec::{Network, Spec};
 
 /// Bytes that a dyno's FIFO holds (docs/sandbox.md).
 const FIFO_BYTES: i32 = 1024 * 1024;
@@ -21,6 +25,22 @@ const FIFO_BYTES: i32 = 1024 * 1024;
 pub(super) struct Folder {
     at: PathBuf,
     is_kept: bool,
+}
+
+/// What the file `network` holds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Networked {
+    pub(super) network: Network,
+    pub(super) watch_port: Option<u16>,
+}
+
+impl Networked {
+    pub(super) const fn of(spec: &Spec) -> Self {
+        Self {
+            network: spec.network,
+            watch_port: spec.watch_port,
+        }
+    }
 }
 
 /// The open ends of its FIFO, and its status file.
@@ -52,7 +72,7 @@ impl Folder {
     pub(super) fn make(
         home: &Home,
         slot: u16,
-        note: &str,
+        spec: &Spec,
         owner: u32,
     ) -> Result<(Self, Ends), Trouble> {
         let at = path(home, slot);
@@ -63,15 +83,17 @@ impl Folder {
             other => other.map_err(Trouble::failed("make the dyno's folder"))?,
         }
         let folder = Self { at, is_kept: false };
-        let ends = folder.fill(home, note, owner);
+        let ends = folder.fill(home, spec, owner);
         let ends = ends.map_err(Trouble::failed::<io::Error>("fill the dyno's folder"))?;
         Ok((folder, ends))
     }
 
-    fn fill(&self, home: &Home, note: &str, owner: u32) -> io::Result<Ends> {
+    fn fill(&self, home: &Home, spec: &Spec, owner: u32) -> io::Result<Ends> {
         let group = Some(home.group.as_raw());
         chown(&self.at, None, group)?;
-        self.write(home, "spec", note)?;
+        self.write(home, "spec", &spec.note)?;
+        let network = serde_json::to_string(&Networked::of(spec))?;
+        self.write(home, "network", &network)?;
         let status = self.at.join("status");
         let status_file = File::options()
             .append(true)
@@ -96,14 +118,7 @@ impl Folder {
     }
 
     fn write(&self, home: &Home, name: &str, text: &str) -> io::Result<()> {
-        let path = self.at.join(name);
-        let mut file = File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(&path)?;
-        io::Write::write_all(&mut file, text.as_bytes())?;
-        chown(&path, None, Some(home.group.as_raw()))
+        write(home, &self.at.join(name), text)
     }
 
     /// Writes `pid`, by which a later nursery knows the dyno.
@@ -114,6 +129,68 @@ impl Folder {
     /// From now on, only [`remove`] removes it.
     pub(super) fn keep(mut self) {
         self.is_kept = true;
+    }
+}
+
+fn write(home: &Home, path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(path)?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    chown(path, None, Some(home.group.as_raw()))
+}
+
+/// Keeps what each step of a start took: lines `NAME US` in the file `start`.
+pub(super) fn tell_steps(home: &Home, slot: u16, steps: &[(String, u32)]) -> io::Result<()> {
+    let lines: Vec<String> = steps.iter().map(|(n, us)| format!("{n} {us}\n")).collect();
+    write(home, &path(home, slot).join("start"), &lines.concat())
+}
+
+/// Reads what [`tell_steps`] kept, and adds how long the app then took to listen on its PORT.
+pub(super) fn steps(home: &Home, slot: u16) -> io::Result<Vec<(String, u32)>> {
+    let at = path(home, slot);
+    let text = fs::read_to_string(at.join("start"))?;
+    let step = |line: &str| {
+        let (name, us) = line.split_once(' ')?;
+        Some((name.to_owned(), us.parse().ok()?))
+    };
+    let mut steps: Vec<_> = text.lines().filter_map(step).collect();
+    let boot = boot_us(&fs::read_to_string(at.join("status"))?);
+    steps.extend(boot.map(|us| ("boot".to_owned(), us)));
+    Ok(steps)
+}
+
+/// Microseconds between `started` and `up` in a status file.
+fn boot_us(status: &str) -> Option<u32> {
+    let at = |word: &str| {
+        let mut lines = status.lines().map(|line| line.split(' '));
+        let us = lines.find_map(|mut l| (l.next() == Some(word)).then(|| l.next())?)?;
+        us.parse::<u64>().ok()
+    };
+    u32::try_from(at("up")?.checked_sub(at("started")?)?).ok()
+}
+
+/// Where a dyno has listened so far: its status' last word about it.
+pub(super) fn listening(home: &Home, slot: u16) -> io::Result<Vec<SocketAddr>> {
+    let status = fs::read_to_string(path(home, slot).join("status"))?;
+    let mut told = status.lines().filter_map(|l| l.strip_prefix("listening "));
+    let last = told.next_back().and_then(|rest| rest.split(' ').next());
+    let all = last.unwrap_or_default().split(',');
+    Ok(all.filter_map(|address| address.parse().ok()).collect())
+}
+
+/// Which network a dyno was started with. One without the file is from a version that knew only
+/// networks of its own, whose port the keeper watches.
+pub(super) fn networked(at: &Path) -> io::Result<Networked> {
+    match fs::read_to_string(at.join("network")) {
+        Ok(text) => Ok(serde_json::from_str(&text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Networked {
+            network: Network::None,
+            watch_port: None,
+        }),
+        Err(error) => Err(error),
     }
 }
 
@@ -162,5 +239,14 @@ mod tests {
         assert_eq!(parse_start_time(stat), Some(4711));
         assert_eq!(parse_start_time("7 (a) Z 1"), None);
         assert_eq!(parse_start_time(""), None);
+    }
+
+    #[test]
+    fn the_boot_ends_when_the_dyno_is_up() {
+        let check = |status: &str, wanted| assert_eq!(boot_us(status), wanted, "{status}");
+        check("started 100\nlistening [::]:5000 140\nup 150\n", Some(50));
+        check("started 100\nlistening [::]:1 140\n", None);
+        check("", None);
+        check("started x\nup 1\n", None);
     }
 }

@@ -1,6 +1,7 @@
 //! The nursery's loop: one request after the other, and the events of what runs.
 
 mod clients;
+mod reports;
 mod sandboxes;
 mod source;
 mod volumes;

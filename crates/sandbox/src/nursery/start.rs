@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::{Mode, fstat};
 
-use super::folder::{self, Folder};
+use super::folder::{self, Folder, Networked};
 use super::home::read_only_clone;
 use super::ids::Slot;
 use super::layer::Layer;
@@ -121,6 +121,7 @@ impl Nursery {
             id: spec.id.clone(),
             kind: spec.kind,
             number,
+            networked: Networked::of(spec),
             pid,
             start_time: 0,
             pidfd: Some(pidfd),
@@ -161,6 +162,10 @@ impl Nursery {
         let seat = match (spec.network, spec.kind, number) {
             (Network::Isolated { port }, Kind::Dyno { slot }, _) => Seat::Dyno { slot, port },
             (Network::Build, _, Some(number)) => Seat::Build { number },
+            (Network::Central { .. }, _, _) => {
+                let reason = &self.network.central;
+                return Err(Trouble::refused(format!("no central mode: {reason}")));
+            }
             _ => return Ok((None, None)),
         };
         let host = self.network.host.as_ref();
@@ -196,7 +201,7 @@ impl Nursery {
             }
             Kind::Dyno { slot: number } => {
                 let owner = slot.base() + spec.uid;
-                let (folder, ends) = Folder::make(&self.home, number, &spec.note, owner)?;
+                let (folder, ends) = Folder::make(&self.home, number, spec, owner)?;
                 let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty());
                 let null = null.map_err(Trouble::failed("open /dev/null"))?;
                 let [out, err] = ends.write;

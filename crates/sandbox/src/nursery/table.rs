@@ -10,7 +10,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use super::folder;
+use super::Trouble;
+use super::folder::{self, Networked};
 use super::home::Home;
 use super::ids::Slot;
 use super::layer::Layer;
@@ -32,6 +33,7 @@ pub(super) struct Sandbox {
     pub(super) kind: Kind,
     /// Of a job: its number, which gives ids and seat.
     pub(super) number: Option<u16>,
+    pub(super) networked: Networked,
     pub(super) pid: i32,
     pub(super) start_time: u64,
     /// `None`: the processes are gone.
@@ -132,7 +134,7 @@ impl Sandbox {
 
 impl Table {
     /// Finds what a former nursery left: keeps dynos, living or ended; removes jobs.
-    pub(super) fn find(home: &Home, cgroups: &Cgroups) -> io::Result<Self> {
+    pub(super) fn take_over(home: &Home, cgroups: &Cgroups) -> io::Result<Self> {
         let mut table = Self::default();
         for entry in std::fs::read_dir(home.run.join("dynos"))? {
             let entry = entry?;
@@ -171,6 +173,7 @@ impl Table {
             id: format!("dyno-{slot}"),
             kind,
             number: None,
+            networked: folder::networked(at)?,
             pid,
             start_time,
             pidfd,
@@ -215,6 +218,12 @@ impl Table {
         self.iter()
             .find(|(_, sandbox)| sandbox.id == id)
             .map(|(number, _)| number)
+    }
+
+    /// The sandbox that has this id.
+    pub(super) fn find(&self, id: &str) -> Result<&Sandbox, Trouble> {
+        let found = self.all.values().find(|sandbox| sandbox.id == id);
+        found.ok_or_else(|| Trouble::unknown(id))
     }
 
     /// The lowest number that no job has; `None`: all are taken.

@@ -40,8 +40,18 @@ impl Spec {
             }
             (Kind::Dyno { .. }, Network::Build) => fault("the build network is for jobs"),
             (Kind::Job, Network::Isolated { .. }) => fault("an isolated network is for dynos"),
+            (Kind::Job, Network::Central { .. }) => fault("a dyno net is for dynos"),
             (Kind::Job, _) if self.id.starts_with("dyno-") => fault("a job is not named dyno-…"),
-            (_, Network::Isolated { port: 0 }) => fault("port 0 cannot be reached"),
+            (_, Network::Isolated { port: 0 } | Network::Central { port: 0, .. }) => {
+                fault("port 0 cannot be reached")
+            }
+            (
+                _,
+                Network::Central { net: 128.., .. }
+                | Network::Central {
+                    host: ..3 | 255, ..
+                },
+            ) => fault("the seat is not in a dyno net"),
             _ if self.watch_port == Some(0) => fault("port 0 cannot be watched"),
             _ => Ok(()),
         }
@@ -229,18 +239,29 @@ mod tests {
         }
     }
 
+    const fn central(net: u8, host: u8, port: u16) -> Network {
+        Network::Central { net, host, port }
+    }
+
     #[test]
     fn good_specs_pass_and_travel() {
         let spec = good();
         assert_eq!(spec.check(), Ok(()));
         let text = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec);
+        for seat in [central(0, 3, 10_000), central(127, 254, 18_191)] {
+            let spec = Spec {
+                network: seat,
+                ..good()
+            };
+            assert_eq!(spec.check(), Ok(()), "{seat:?}");
+        }
     }
 
     #[test]
     fn bad_specs_are_refused() {
         type Change = fn(&mut Spec);
-        let cases: [(&str, Change); 16] = [
+        let cases: [(&str, Change); 20] = [
             ("id with slash", |s| s.id = "dyno-7/..".into()),
             ("id of another slot", |s| s.id = "dyno-8".into()),
             ("slot too high", |s| {
@@ -249,6 +270,14 @@ mod tests {
             }),
             ("job named as a dyno", |s| s.kind = Kind::Job),
             ("build network of a dyno", |s| s.network = Network::Build),
+            ("dyno net of a job", |s| {
+                s.kind = Kind::Job;
+                s.id = "job".into();
+                s.network = central(0, 3, 10_000);
+            }),
+            ("dyno net too high", |s| s.network = central(128, 3, 10_000)),
+            ("gateway's seat", |s| s.network = central(0, 2, 10_000)),
+            ("port 0", |s| s.network = central(0, 3, 0)),
             ("hostname", |s| s.hostname = "a\nb".into()),
             ("no layers", |s| s.lowers.clear()),
             ("parent folder", |s| {

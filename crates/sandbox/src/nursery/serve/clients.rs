@@ -9,7 +9,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::socket::{SockFlag, accept4, getsockopt, sockopt::PeerCredentials};
 
 use super::source::Source;
-use super::{Server, sandboxes};
+use super::{Server, reports, sandboxes};
 use crate::nursery::{Nursery, Trouble, say};
 use crate::sys::{own, socket};
 use crate::wire::{Answer, Request};
@@ -103,7 +103,7 @@ impl Server {
         request: Request,
         fds: Vec<OwnedFd>,
     ) -> Result<Reply, Trouble> {
-        let done = || Ok(Reply::Now(Answer::Done, Vec::new()));
+        let now = |answer: Answer| Reply::Now(answer, Vec::new());
         match request {
             Request::Start(spec) => {
                 let sandbox = nursery.start(client, &spec, fds)?;
@@ -111,25 +111,14 @@ impl Server {
                 Ok(Reply::Later)
             }
             Request::Signal { id, signal } => {
-                sandboxes::signal_all(nursery, &id, signal).and_then(|()| done())
+                sandboxes::signal_all(nursery, &id, signal).map(|()| now(Answer::Done))
             }
             Request::Remove { id } => sandboxes::remove(nursery, client, &id),
-            Request::Usage { id } => {
-                let number = nursery
-                    .table
-                    .find_id(&id)
-                    .ok_or_else(|| Trouble::unknown(&id))?;
-                let sandbox = nursery
-                    .table
-                    .get_mut(number)
-                    .ok_or_else(|| Trouble::unknown(&id))?;
-                let usage = sandbox
-                    .group
-                    .usage()
-                    .map_err(Trouble::failed("read the cgroup"))?;
-                Ok(Reply::Now(Answer::Usage(usage), Vec::new()))
-            }
-            Request::List { after } => Ok(Reply::Now(sandboxes::list(nursery, after), Vec::new())),
+            Request::Usage { id } => reports::usage(nursery, &id).map(now),
+            Request::List { after } => Ok(now(reports::list(nursery, after))),
+            Request::Facts => Ok(now(reports::facts(nursery))),
+            Request::Port { id } => reports::port(nursery, &id).map(now),
+            Request::StartSteps { id } => reports::start_steps(nursery, &id).map(now),
             Request::Volume { id, size_bytes } => {
                 self.volume(nursery, client, &id, size_bytes)?;
                 Ok(Reply::Later)

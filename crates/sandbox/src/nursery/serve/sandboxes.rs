@@ -8,15 +8,15 @@ use super::Server;
 use super::clients::Reply;
 use super::source::Source;
 use crate::keeper::forward_signal;
+use crate::nursery::folder;
+use crate::nursery::home::Home;
 use crate::nursery::table::{Sandbox, Starting, State};
 use crate::nursery::{Nursery, Trouble, say};
 use crate::spec::Kind;
 use crate::sys::process;
-use crate::wire::{Answer, Failure, Living};
+use crate::wire::{Answer, Failure};
 use crate::world::steps::{Word, hear};
 
-/// Dynos in one answer: some 80 bytes each.
-const LIST_MAX: usize = 500;
 /// Signals that may be sent: the standard ones.
 const SIGNALS: std::ops::RangeInclusive<i32> = 1..=31;
 
@@ -77,6 +77,7 @@ impl Server {
         let client = starting.client;
         match started(sandbox, *starting) {
             Ok((answer, fds)) => {
+                keep_steps(&nursery.home, sandbox.kind, &answer);
                 self.answer(client, &answer, &fds);
             }
             Err(trouble) => {
@@ -135,6 +136,16 @@ fn started(sandbox: &Sandbox, starting: Starting) -> Result<(Answer, Vec<OwnedFd
     Ok((answer, fds))
 }
 
+/// A dyno's steps stay with it; without them it runs as well.
+fn keep_steps(home: &Home, kind: Kind, answer: &Answer) {
+    let (Kind::Dyno { slot }, Answer::Started { steps, .. }) = (kind, answer) else {
+        return;
+    };
+    if let Err(error) = folder::tell_steps(home, slot, steps) {
+        say(&format!("keep the steps of dyno-{slot}: {error}"));
+    }
+}
+
 /// The processes of a sandbox are gone: a job is removed, a dyno's remains stay.
 pub(super) fn ended(nursery: &mut Nursery, number: u32) {
     let Some(sandbox) = nursery.table.get_mut(number) else {
@@ -156,14 +167,7 @@ pub(super) fn signal_all(nursery: &mut Nursery, id: &str, signal: i32) -> Result
     if !SIGNALS.contains(&signal) {
         return Err(Trouble::refused("the signal is none"));
     }
-    let number = nursery
-        .table
-        .find_id(id)
-        .ok_or_else(|| Trouble::unknown(id))?;
-    let sandbox = nursery
-        .table
-        .get_mut(number)
-        .ok_or_else(|| Trouble::unknown(id))?;
+    let sandbox = nursery.table.find(id)?;
     let Some(pidfd) = &sandbox.pidfd else {
         return Ok(()); // ended: there is nobody to send it to
     };
@@ -189,26 +193,4 @@ pub(super) fn remove(nursery: &mut Nursery, client: u32, id: &str) -> Result<Rep
         }
     }
     Ok(Reply::Later)
-}
-
-pub(super) fn list(nursery: &Nursery, after: u16) -> Answer {
-    let mut dynos: Vec<Living> = nursery
-        .table
-        .iter()
-        .filter_map(|(_, sandbox)| match (sandbox.kind, &sandbox.state) {
-            (Kind::Dyno { slot }, State::Started) if slot >= after && sandbox.pidfd.is_some() => {
-                Some(Living {
-                    id: sandbox.id.clone(),
-                    slot,
-                    pid: sandbox.pid,
-                    start_time: sandbox.start_time,
-                })
-            }
-            _ => None,
-        })
-        .collect();
-    dynos.sort_by_key(|living| living.slot);
-    let more = dynos.len() > LIST_MAX;
-    dynos.truncate(LIST_MAX);
-    Answer::Living { dynos, more }
 }
