@@ -14,7 +14,7 @@ use link::frame::{self, FrameError};
 use model::feed::{Down, Hello, Purpose, Role, Up};
 use model::limits::CONTROL_CONNECTIONS_MAX;
 use nix::unistd::User;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -58,6 +58,8 @@ struct Peer {
     platform: Arc<Platform>,
     hello: Hello,
     pid: Option<i32>,
+    /// Its number among those that are fed.
+    subscription: OnceLock<u64>,
 }
 
 /// Why a connection ended before its end.
@@ -171,6 +173,7 @@ async fn greet(
         platform,
         hello,
         pid,
+        subscription: OnceLock::new(),
     }))
 }
 

@@ -193,6 +193,7 @@ impl Deploy {
             start_ms,
         })?;
         change.commit().await?;
+        self.platform.feeds.all_routed().await;
         Ok(Outcome::Released {
             release_ms,
             start_ms,

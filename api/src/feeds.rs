@@ -3,9 +3,10 @@
 
 use model::app;
 use model::feed::{Down, Item, Key, Role};
-use model::limits::{FEED_QUEUE_MAX, FRAME_MAX_BYTES};
+use model::limits::{FEED_QUEUE_MAX, FRAME_MAX_BYTES, ROUTED_WAIT_MS};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Bytes of items in one message: the frame's bound less what is around them.
@@ -19,6 +20,8 @@ pub(crate) struct Feeds {
     epoch: u64,
     /// Roles that are connected; changes when one comes or goes.
     roles: watch::Sender<Vec<Role>>,
+    /// Changes when a router has caught up.
+    caught_up: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -42,13 +45,19 @@ struct Peer {
     role: Role,
     node: String,
     queue: mpsc::Sender<Down>,
+    /// The revision of what it was sent last, and the one that it answers from.
+    sent: u64,
+    routed: u64,
+    /// It did not catch up in time once; it is waited for again when it has.
+    is_late: bool,
 }
 
 /// A peer's place in the feed; it leaves with it.
 #[derive(Debug)]
 pub(crate) struct Subscription<'a> {
     feeds: &'a Feeds,
-    number: u64,
+    /// Never given out twice.
+    pub(crate) number: u64,
     /// The whole state, to be sent first.
     pub(crate) snapshot: Vec<Down>,
     /// What comes after it. It ends when the peer did not keep up.
@@ -60,6 +69,8 @@ impl Drop for Subscription<'_> {
         let mut inner = self.feeds.lock();
         inner.peers.retain(|peer| peer.number != self.number);
         self.feeds.tell_roles(&inner);
+        drop(inner);
+        self.feeds.caught_up.send_replace(());
     }
 }
 
@@ -81,6 +92,7 @@ impl Feeds {
             }),
             epoch,
             roles: watch::Sender::new(Vec::new()),
+            caught_up: watch::Sender::new(()),
         }
     }
 
@@ -132,12 +144,15 @@ impl Feeds {
         let mut inner = self.lock();
         let (queue, changes) = mpsc::channel(FEED_QUEUE_MAX);
         inner.last_peer += 1;
-        let number = inner.last_peer;
+        let (number, revision) = (inner.last_peer, inner.revision);
         inner.peers.push(Peer {
             number,
             role,
             node: node.to_owned(),
             queue,
+            sent: revision,
+            routed: 0,
+            is_late: false,
         });
         let items = inner
             .items
@@ -147,7 +162,6 @@ impl Feeds {
             .collect();
         let mut chunks = chunks(items);
         let last = chunks.pop().unwrap_or_default();
-        let revision = inner.revision;
         let snapshot = |is_last| {
             move |items| Down::Snapshot {
                 revision,
@@ -174,10 +188,43 @@ impl Feeds {
         self.roles.subscribe()
     }
 
+    /// A router answers from this revision now.
+    pub(crate) fn routed(&self, number: u64, revision: u64) {
+        let mut inner = self.lock();
+        for peer in inner.peers.iter_mut().filter(|peer| peer.number == number) {
+            peer.routed = peer.routed.max(revision);
+            peer.is_late &= peer.routed < peer.sent;
+        }
+        drop(inner);
+        self.caught_up.send_replace(());
+    }
+
+    /// Waits until all routers answer from what has been published so far, so that nobody is told
+    /// of a change that a request made right afterwards does not meet. A router that takes longer
+    /// than [`ROUTED_WAIT_MS`] is not waited for until it has caught up.
+    pub(crate) async fn all_routed(&self) {
+        let behind: Vec<(u64, u64)> = self.lock().behind().collect();
+        if behind.is_empty() {
+            return;
+        }
+        let mut caught_up = self.caught_up.subscribe();
+        let wait = Duration::from_millis(ROUTED_WAIT_MS);
+        let all = caught_up.wait_for(|()| self.lock().have_reached(&behind));
+        if tokio::time::timeout(wait, all).await.is_err() {
+            let mut inner = self.lock();
+            for peer in &mut inner.peers {
+                peer.is_late |= behind
+                    .iter()
+                    .any(|(number, sent)| *number == peer.number && peer.routed < *sent);
+            }
+            tracing::warn!("a router does not take the changes of its table in time");
+        }
+    }
+
     fn send(&self, inner: &mut Inner, set: &[Published], removed: &[Published]) {
         let revision = inner.revision;
         let epoch = self.epoch;
-        inner.peers.retain(|peer| {
+        inner.peers.retain_mut(|peer| {
             let mine = |published: &&Published| published.is_for(peer.role, &peer.node);
             let set = set.iter().filter(mine).map(|new| new.item.clone());
             let remove: Vec<Key> = removed.iter().filter(mine).map(|old| old.item.key()).collect();
@@ -193,6 +240,7 @@ impl Feeds {
                     set,
                     remove: remove.take().unwrap_or_default(),
                 };
+                peer.sent = revision;
                 peer.queue.try_send(change).is_ok()
             });
             if !is_in_time {
@@ -214,6 +262,27 @@ impl Feeds {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Routers that do not answer yet from what they were sent, with its revision.
+    fn behind(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.peers
+            .iter()
+            .filter(|peer| peer.role == Role::Router && !peer.is_late && peer.routed < peer.sent)
+            .map(|peer| (peer.number, peer.sent))
+    }
+
+    /// Whether those that are still there have come so far.
+    fn have_reached(&self, wanted: &[(u64, u64)]) -> bool {
+        let is_behind = |number, sent| {
+            let mut peers = self.peers.iter();
+            peers.any(|peer| peer.number == number && peer.routed < sent)
+        };
+        !wanted
+            .iter()
+            .any(|(number, sent)| is_behind(*number, *sent))
     }
 }
 
@@ -297,6 +366,41 @@ mod tests {
         );
         drop(peer);
         assert!(feeds.roles().borrow().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_answer_waits_for_the_routers() {
+        let feeds = Feeds::new(1);
+        feeds.all_routed().await;
+        let router = feeds.subscribe(Role::Router, "n1");
+        let builder = feeds.subscribe(Role::Builder, "n1");
+        let revision = || feeds.lock().revision;
+        feeds.routed(router.number, revision());
+        feeds.all_routed().await;
+        feeds.publish(app().id, |_| Some((vec![item("a")], vec![])));
+        let is_told = std::cell::Cell::new(false);
+        tokio::join!(
+            async {
+                feeds.all_routed().await;
+                is_told.set(true);
+            },
+            async {
+                feeds.routed(builder.number, revision());
+                tokio::task::yield_now().await;
+                assert!(!is_told.get());
+                feeds.routed(router.number, revision());
+            }
+        );
+        // One that hangs is waited for once.
+        feeds.publish(app().id, |_| Some((vec![item("b")], vec![])));
+        assert_eq!(feeds.lock().behind().count(), 1);
+        feeds.all_routed().await;
+        assert_eq!(feeds.lock().behind().count(), 0);
+        feeds.routed(router.number, revision());
+        feeds.publish(app().id, |_| Some((vec![item("c")], vec![])));
+        assert_eq!(feeds.lock().behind().count(), 1);
+        drop(router);
+        feeds.all_routed().await;
     }
 
     #[test]

@@ -68,6 +68,8 @@ impl Follow {
                 if self.log.try_send(Message::Living(living)).is_err() {
                     tracing::debug!("journals of gone apps are looked for at the next change");
                 }
+                let revision = state.revision;
+                self.feed.event(Event::Routed { revision }).await;
             }
             if states.changed().await.is_err() {
                 return std::future::pending().await;

@@ -73,6 +73,12 @@ fn handle(peer: &Peer, event: Event) -> Result<(), PeerError> {
             platform.fleet.drained(dyno);
             Ok(())
         }
+        (Role::Router, Event::Routed { revision }) => {
+            if let Some(number) = peer.subscription.get() {
+                platform.feeds.routed(*number, revision);
+            }
+            Ok(())
+        }
         _ => Err(PeerError::Protocol("the event belongs to another role")),
     }
 }
@@ -99,6 +105,7 @@ async fn write(
     }
     let feeds = &peer.platform.feeds;
     let mut subscription = feeds.subscribe(peer.hello.role, &peer.hello.node);
+    peer.subscription.get_or_init(|| subscription.number);
     for part in std::mem::take(&mut subscription.snapshot) {
         send(&mut stream, &part).await?;
     }

@@ -33,6 +33,8 @@ pub(super) async fn answer(
     request.extensions_mut().insert(remaining.clone());
     let response = if is_acceptable(request.headers()) {
         let Ok(response) = router.clone().call(request).await;
+        // What the answer says is so for the next request to an app, too.
+        platform.feeds.all_routed().await;
         response
     } else {
         Failure::not_acceptable().into_response()

@@ -193,6 +193,11 @@ pub enum Event {
         /// Which dyno.
         dyno: dyno::Id,
     },
+    /// A router answers from the state of this revision, and from no older one.
+    Routed {
+        /// The revision.
+        revision: u64,
+    },
 }
 
 /// A dyno's change of state.
