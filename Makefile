@@ -11,7 +11,7 @@ SHELL := /bin/bash
 .SILENT:
 .DEFAULT_GOAL := help
 .PHONY: help up down uninstall test packages toolchain build stack programs settings start account \
-	next before formatting lints docs units system leftovers
+	next before formatting lints docs units system leftovers bpf
 
 DOMAIN ?=
 DATA_DIR ?=
@@ -176,6 +176,24 @@ next:
 		'  cp -r tests/apps/python-gunicorn ~/hello && cd ~/hello' \
 		'  git init -q -b main && git add . && git commit -qm first' \
 		'  paas create hello' '  git push paas main' '  paas open'
+
+# After a change in crates/sandbox/bpf: the objects are committed, so that nobody else needs clang.
+BPF := crates/sandbox/bpf
+bpf:
+	$(shell_functions)
+	if ! type -P clang llvm-strip > /dev/null || [[ ! -e /usr/include/bpf/bpf_helpers.h ]]; then
+		quietly "Installing clang" as_root bash -c \
+			"export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends clang llvm libbpf-dev linux-libc-dev"
+	fi
+	work=$$(mktemp -d)
+	trap 'rm -rf "$$work"' EXIT
+	for name in port; do
+		clang -O2 -g -target bpf -Wall -Wextra -Werror -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF)/$$name.bpf.c -o "$$work/$$name.o"
+		llvm-strip -g "$$work/$$name.o"
+		printf 'source sha256 %s' "$$(cat $(BPF)/policy.h $(BPF)/$$name.bpf.c | sha256sum | cut -d ' ' -f 1)" > "$$work/digest"
+		llvm-objcopy --add-section=paas.source="$$work/digest" "$$work/$$name.o" $(BPF)/$$name.bpf.o
+	done
+	say "Built $(BPF)/*.o"
 
 down:
 	$(shell_functions)

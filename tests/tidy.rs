@@ -75,6 +75,7 @@ fn the_house_is_tidy() {
     house.words();
     house.lockfile();
     house.architecture();
+    house.objects();
     assert!(
         house.faults.is_empty(),
         "{} faults:\n{}",
@@ -314,6 +315,26 @@ impl House {
             }
             faults
         });
+    }
+
+    /// A BPF object that is committed was built from the source that is committed.
+    fn objects(&mut self) {
+        let folder = "crates/sandbox/bpf";
+        let mut sources = Vec::new();
+        find(&root().join(folder), "c", &mut sources);
+        for source in sources {
+            let text =
+                read(&format!("{folder}/policy.h")) + &std::fs::read_to_string(&source).unwrap();
+            let mark = format!("source sha256 {}", artifact::sha256(text.as_bytes()).hex());
+            let object = std::fs::read(source.with_extension("o")).unwrap_or_default();
+            if !object
+                .windows(mark.len())
+                .any(|part| part == mark.as_bytes())
+            {
+                let place = source.strip_prefix(root()).unwrap().display().to_string();
+                self.fault(place, "its object is older than it: `make bpf`");
+            }
+        }
     }
 
     /// Each bound's doc begins with its unit and says where the number comes from.

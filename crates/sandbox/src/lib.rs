@@ -16,6 +16,7 @@ mod cgroup;
 mod keeper;
 pub mod nursery;
 mod plan;
+pub mod policy;
 mod world;
 
 mod sys;

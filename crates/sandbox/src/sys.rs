@@ -3,6 +3,7 @@
 //! All `unsafe` of the platform is below this module. Nothing here decides anything.
 #![expect(unsafe_code, reason = "system calls without a safe wrapper in nix")]
 
+pub(crate) mod bpf;
 pub(crate) mod device;
 pub(crate) mod mount;
 pub(crate) mod process;
