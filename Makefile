@@ -187,8 +187,8 @@ bpf:
 	fi
 	work=$$(mktemp -d)
 	trap 'rm -rf "$$work"' EXIT
-	for name in port; do
-		clang -O2 -g -target bpf -Wall -Wextra -Werror -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF)/$$name.bpf.c -o "$$work/$$name.o"
+	for name in port lsm; do
+		clang -O2 -g -target bpf -Wall -Wextra -Wno-unused-parameter -Werror -I/usr/include/$$(uname -m)-linux-gnu -c $(BPF)/$$name.bpf.c -o "$$work/$$name.o"
 		llvm-strip -g "$$work/$$name.o"
 		printf 'source sha256 %s' "$$(cat $(BPF)/policy.h $(BPF)/$$name.bpf.c | sha256sum | cut -d ' ' -f 1)" > "$$work/digest"
 		llvm-objcopy --add-section=paas.source="$$work/digest" "$$work/$$name.o" $(BPF)/$$name.bpf.o

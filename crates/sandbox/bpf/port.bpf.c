@@ -593,12 +593,8 @@ int listened(struct bpf_sock_ops *c)
 	FRESH(c);
 	event.port = c->local_port;
 	FRESH(c);
-	event.ip[0] = c->local_ip4;
-	event.family = 4;
-	event.is_unbound = event.ip[0] == 0;
-	FRESH(c);
-	if (event.ip[0] == 0 && c->family == AF_INET6) {
-		event.family = 6;
+	event.family = c->family == AF_INET6 ? 6 : 4;
+	if (event.family == 6) {
 		FRESH(c);
 		event.ip[0] = c->local_ip6[0];
 		FRESH(c);
@@ -607,6 +603,15 @@ int listened(struct bpf_sock_ops *c)
 		event.ip[2] = c->local_ip6[2];
 		FRESH(c);
 		event.ip[3] = c->local_ip6[3];
+		event.is_unbound = is_here6(event.ip, 0);
+		if (is_mapped(event.ip)) {
+			event.family = 4;
+			event.ip[0] = event.ip[3];
+			event.ip[1] = event.ip[2] = event.ip[3] = 0;
+		}
+	} else {
+		FRESH(c);
+		event.ip[0] = c->local_ip4;
 		event.is_unbound = event.ip[0] == 0;
 	}
 	struct dyno *dyno = bpf_map_lookup_elem(&dynos, &event.cgroup);
@@ -692,7 +697,12 @@ static __always_inline int law(struct __sk_buff *skb, int is_in)
 	__u16 port = bpf_ntohs(t.to);
 	if (is_127(peer) || mine == dyno->lo4)
 		return drop(dyno, cgroup, is_in, peer, port);
-	int opens = ip.protocol != IPPROTO_TCP || (t.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	int handshake = t.flags & (TCP_SYN | TCP_ACK);
+	int opens = ip.protocol != IPPROTO_TCP || handshake == TCP_SYN;
+	/* The answer to a SYN that should not have come in: each half of the law holds alone. */
+	if (!is_in && ip.protocol == IPPROTO_TCP && handshake == (TCP_SYN | TCP_ACK) &&
+	    bpf_ntohs(t.from) != dyno->port)
+		return drop(dyno, cgroup, is_in, peer, bpf_ntohs(t.from));
 	if (opens && is_in && ip.protocol == IPPROTO_TCP && port != dyno->port)
 		return drop(dyno, cgroup, is_in, peer, port);
 	if (opens && !is_in && is_denied(peer, port))

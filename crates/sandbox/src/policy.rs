@@ -71,15 +71,15 @@ pub enum Allows {
 /// Where something was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hook {
-    /// socket(): neither TCP nor UDP; `port` is the protocol's number.
+    /// `socket()`: neither TCP nor UDP; `port` is the protocol's number.
     Socket,
-    /// bind() to an address that is not the dyno's.
+    /// `bind()` to an address that is not the dyno's.
     Bind,
-    /// connect() to what it must not reach.
+    /// `connect()` to what it must not reach.
     Connect,
-    /// sendto() to what it must not reach.
+    /// `sendto()` to what it must not reach.
     Send,
-    /// listen() on a socket that was not bound.
+    /// `listen()` on a socket that was not bound.
     Listen,
     /// A packet that came in; `port` is the one it was for.
     In,
@@ -113,7 +113,7 @@ pub enum Event {
         cgroup: u64,
         /// Where: the private loopback is told as 127.0.0.1 or `::1`.
         address: SocketAddr,
-        /// In central mode: listen() without bind(), on an address that reaches nobody.
+        /// In central mode: `listen()` without `bind()`, on an address that reaches nobody.
         is_unbound: bool,
     },
     /// The first refusal of a kind, at most 64 for one dyno.
@@ -222,12 +222,13 @@ impl Policy {
         let map = |name, key_bytes, value_bytes| open_map(&pins, name, key_bytes, value_bytes);
         replace_denied(&map("deny", record::DENY_KEY_BYTES, 4)?, deny)
             .map_err(kernel("fill the map of what is denied"))?;
+        let lsm = pins.complete(&links, &attachments);
         let policy = Self {
             links,
             dynos: map("dynos", 8, record::DYNO_BYTES)?,
             refusals: map("refusals", record::REFUSAL_BYTES, 8)?,
             events: open_events(&pins)?,
-            lacks: Vec::new(),
+            lacks: lsm.err().map(without_lsm).into_iter().collect(),
             attachments,
         };
         pins.forget_former()
@@ -308,10 +309,25 @@ impl Policy {
         self.links.verify(&self.attachments)
     }
 
+    /// Whether abstract Unix sockets, unbound listens and lists of sockets are held by BPF LSM
+    /// programs. Without them a dyno needs a Landlock scope, or a net namespace of its own.
+    pub fn has_lsm(&self) -> bool {
+        self.lacks.is_empty()
+    }
+
     /// What of the policy this kernel refuses though central mode can be had, a sentence each.
     pub fn lacks(&self) -> &[String] {
         &self.lacks
     }
+}
+
+fn without_lsm(why: String) -> String {
+    format!(
+        "BPF LSM programs are refused ({why}): /proc/net lists the sockets of all of an owner's \
+         dynos on this node, a listen() without bind() takes a port above 49151 from all of them, \
+         and only Landlock holds abstract Unix sockets; next: a kernel with CONFIG_BPF_LSM and \
+         `bpf` in its lsm= list"
+    )
 }
 
 /// The id by which the kernel's programs know a cgroup: the inode of its v2 folder.

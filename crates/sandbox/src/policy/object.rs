@@ -2,36 +2,53 @@
 //! without the kernel's BTF.
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use aya::programs::{Program, ProgramError, ProgramFd};
-use aya::{Ebpf, EbpfLoader};
+use aya::programs::links::FdLink;
+use aya::programs::{Lsm, Program, ProgramError, ProgramFd};
+use aya::{Btf, Ebpf, EbpfLoader};
 
-use super::hooks::{LINKS, Link};
+use super::hooks::{LINKS, Link, Tree};
 use super::pins::Pins;
 use super::tree::Attachments;
 use super::{PolicyError, kernel};
 use crate::sys::bpf;
 
 static PORT: &[u8] = aya::include_bytes_aligned!("../../bpf/port.bpf.o");
+static LSM: &[u8] = aya::include_bytes_aligned!("../../bpf/lsm.bpf.o");
 
 /// Maps that outlive their programs.
 pub(super) const MAPS: [&str; 6] = ["dynos", "refusals", "events", "deny", "pace", "sockets"];
 
+/// Those that the second object shares with the first.
+const LSM_MAPS: [&str; 3] = ["dynos", "refusals", "events"];
+
+/// Its programs, which name their pins too, and their hooks (linux/lsm_hook_defs.h).
+pub(super) const LSM_HOOKS: [(&str, &str); 4] = [
+    ("lsm_listen", "socket_listen"),
+    ("lsm_unix_connect", "unix_stream_connect"),
+    ("lsm_unix_send", "unix_may_send"),
+    ("lsm_file_open", "file_open"),
+];
+
 /// Before the digest of the sources, in a section of its own.
 const MARK: &[u8] = b"source sha256 ";
-/// Hexadecimal digits of it that name a version.
-const VERSION_DIGITS: usize = 12;
+/// Hexadecimal digits of each that name a version.
+const VERSION_DIGITS: usize = 8;
 
-/// Which version of the programs this is: from the digest of their sources.
-pub(super) fn version() -> &'static str {
-    let digits = PORT
+/// Which version of the programs this is: from the digests of their sources.
+pub(super) fn version() -> String {
+    [PORT, LSM].map(digest).concat()
+}
+
+fn digest(object: &[u8]) -> &str {
+    let digits = object
         .windows(MARK.len())
         .position(|window| window == MARK)
-        .and_then(|at| PORT.get(at + MARK.len()..)?.get(..VERSION_DIGITS));
+        .and_then(|at| object.get(at + MARK.len()..)?.get(..VERSION_DIGITS));
     digits
         .and_then(|digits| std::str::from_utf8(digits).ok())
-        .expect("`make bpf` writes the digest, and a test looks for it")
+        .expect("`make bpf` writes the digest, and the tidy test looks for it")
 }
 
 /// Loads all programs and attaches and pins each where it belongs.
@@ -57,16 +74,74 @@ pub(super) fn attach(
 }
 
 fn load(pins: &Pins, dyno_level: u32) -> Result<Ebpf, PolicyError> {
-    let mut loader = EbpfLoader::new();
     let places = MAPS.map(|name| (name, pins.map(name)));
-    for (name, place) in &places {
-        loader.map_pin_path(name, place.as_path());
-    }
+    let mut loader = loader(&places, &dyno_level);
     loader
-        .btf(None)
-        .override_global("LEVEL", &dyno_level, true)
         .load(PORT)
         .map_err(|source| PolicyError::Load(Box::new(source)))
+}
+
+/// Loads the programs that hold what dynos share beside packets, and pins them beside the links.
+///
+/// # Errors
+/// As text: a kernel may lack any part of it, and each says so in its own way.
+pub(super) fn attach_lsm(
+    pins: &Pins,
+    attachments: &Attachments,
+    folder: &Path,
+) -> Result<(), String> {
+    let types = Btf::from_sys_fs().map_err(|error| chain(&error))?;
+    let places = LSM_MAPS.map(|name| (name, pins.map(name)));
+    let mut loader = loader(&places, &attachments.dyno_level);
+    loader.btf(Some(&types));
+    let central = attachments.of(Tree::Central).id;
+    loader.override_global("CENTRAL", &central, true);
+    let mut object = loader.load(LSM).map_err(|error| chain(&error))?;
+    let mut links = Vec::new();
+    for (name, hook) in LSM_HOOKS {
+        let link = attach_to_lsm(&mut object, name, hook, &types);
+        links.push((name, link.map_err(|error| chain(&error))?));
+    }
+    // All or nothing: only now, so that a half is not left attached.
+    for (name, link) in links {
+        link.pin(folder.join(name)).map_err(|error| chain(&error))?;
+    }
+    Ok(())
+}
+
+fn attach_to_lsm(
+    object: &mut Ebpf,
+    name: &str,
+    hook: &str,
+    types: &Btf,
+) -> Result<FdLink, ProgramError> {
+    let program = object
+        .program_mut(name)
+        .expect("each program of the table is in the object");
+    let program: &mut Lsm = program.try_into()?;
+    program.load(hook, types)?;
+    let id = program.attach()?;
+    Ok(program.take_link(id)?.into())
+}
+
+fn loader<'a>(places: &'a [(&'a str, PathBuf)], dyno_level: &'a u32) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    for (name, place) in places {
+        loader.map_pin_path(name, place.as_path());
+    }
+    loader.btf(None).override_global("LEVEL", dyno_level, true);
+    loader
+}
+
+/// An error and its reasons in one line; a verifier's log has many.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(deeper) = source {
+        text = format!("{text}: {deeper}");
+        source = deeper.source();
+    }
+    text.lines().next().unwrap_or("").to_owned()
 }
 
 fn refused(link: Link) -> impl FnOnce(ProgramError) -> PolicyError {

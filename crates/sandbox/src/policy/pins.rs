@@ -28,7 +28,10 @@ pub(super) struct Pins(PathBuf);
 
 /// A set of links, each known to hang on the cgroup it shall.
 #[derive(Debug)]
-pub(super) struct Links(Vec<(Link, OwnedFd)>);
+pub(super) struct Links {
+    folder: PathBuf,
+    links: Vec<(Link, OwnedFd)>,
+}
 
 fn place(run: &Path) -> PathBuf {
     run.join("bpf")
@@ -126,20 +129,34 @@ impl Links {
             let fd = bpf::pinned(&folder.join(link.pin())).map_err(kernel("open a pinned link"))?;
             links.push((link, fd));
         }
-        let links = Self(links);
+        let links = Self {
+            folder: folder.to_owned(),
+            links,
+        };
         links.verify(attachments)?;
         Ok(links)
     }
 
     /// Asks the kernel for each link whether it still hangs where it shall.
     pub(super) fn verify(&self, attachments: &Attachments) -> Result<(), PolicyError> {
-        for (link, fd) in &self.0 {
+        for (link, fd) in &self.links {
             let info = bpf::link_info(fd.as_fd()).map_err(kernel("ask for a link"))?;
             if (info.cgroup, info.attach_type) != (attachments.of(link.tree).id, link.at) {
                 return Err(PolicyError::Detached { hook: link.program });
             }
         }
         Ok(())
+    }
+}
+
+impl Pins {
+    /// The programs that need not be: there since a former nursery, or attached now. Text: why not.
+    pub(super) fn complete(&self, links: &Links, attachments: &Attachments) -> Result<(), String> {
+        let mut hooks = object::LSM_HOOKS.iter();
+        if hooks.all(|(name, _)| links.folder.join(name).exists()) {
+            return Ok(());
+        }
+        object::attach_lsm(self, attachments, &links.folder)
     }
 }
 
