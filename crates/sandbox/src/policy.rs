@@ -228,7 +228,7 @@ impl Policy {
             dynos: map("dynos", 8, record::DYNO_BYTES)?,
             refusals: map("refusals", record::REFUSAL_BYTES, 8)?,
             events: open_events(&pins)?,
-            lacks: lsm.err().map(without_lsm).into_iter().collect(),
+            lacks: lsm.err().as_deref().map(without_lsm).into_iter().collect(),
             attachments,
         };
         pins.forget_former()
@@ -321,7 +321,7 @@ impl Policy {
     }
 }
 
-fn without_lsm(why: String) -> String {
+fn without_lsm(why: &str) -> String {
     format!(
         "BPF LSM programs are refused ({why}): /proc/net lists the sockets of all of an owner's \
          dynos on this node, a listen() without bind() takes a port above 49151 from all of them, \
@@ -363,7 +363,7 @@ fn open_events(pins: &Pins) -> Result<RingBuf<MapData>, PolicyError> {
 
 /// First what is new, then what is not denied any more: nothing is open meanwhile.
 fn replace_denied(map: &Map, deny: &[Deny]) -> io::Result<()> {
-    let wanted: Vec<_> = deny.iter().map(record::deny).collect();
+    let wanted: Vec<_> = deny.iter().copied().map(record::deny).collect();
     for (key, value) in &wanted {
         map.set(key, value)?;
     }

@@ -23,7 +23,7 @@ pub(super) const MAPS: [&str; 6] = ["dynos", "refusals", "events", "deny", "pace
 /// Those that the second object shares with the first.
 const LSM_MAPS: [&str; 3] = ["dynos", "refusals", "events"];
 
-/// Its programs, which name their pins too, and their hooks (linux/lsm_hook_defs.h).
+/// Its programs, which name their pins too, and their hooks (`linux/lsm_hook_defs.h`).
 pub(super) const LSM_HOOKS: [(&str, &str); 4] = [
     ("lsm_listen", "socket_listen"),
     ("lsm_unix_connect", "unix_stream_connect"),

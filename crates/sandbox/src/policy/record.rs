@@ -46,7 +46,7 @@ pub(super) fn counted(dyno: &[u8]) -> Option<Counted> {
 }
 
 /// `struct denied` and its value.
-pub(super) fn deny(deny: &Deny) -> ([u8; DENY_KEY_BYTES], [u8; 4]) {
+pub(super) fn deny(deny: Deny) -> ([u8; DENY_KEY_BYTES], [u8; 4]) {
     let mut key = [0; DENY_KEY_BYTES];
     let fields = u32::from(deny.prefix).to_ne_bytes();
     let fields = fields.into_iter().chain(deny.address.octets());

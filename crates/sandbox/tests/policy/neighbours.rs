@@ -141,7 +141,7 @@ fn only_tcp_and_udp_have_sockets() {
     );
 }
 
-/// listen() without bind() gets a port on all addresses of all dynos.
+/// `listen()` without `bind()` gets a port on all addresses of all dynos.
 #[test]
 fn an_unbound_listener_serves_its_owner_alone() {
     let mut world = World::make();
