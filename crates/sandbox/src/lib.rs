@@ -17,6 +17,7 @@ mod keeper;
 pub mod nursery;
 mod plan;
 pub mod policy;
+pub mod doctor;
 mod world;
 
 mod sys;

@@ -33,6 +33,7 @@ use std::path::Path;
 use model::instance;
 use model::network::Range;
 
+pub(crate) use doctor::{has_resolver, missing_tools};
 pub use pool::Pool;
 pub use seat::Seat;
 

@@ -335,6 +335,12 @@ pub fn cgroup_id(folder: &Path) -> io::Result<u64> {
     std::fs::metadata(folder).map(|found| std::os::unix::fs::MetadataExt::ino(&found))
 }
 
+/// Whether this kernel takes the programs, and the BPF LSM ones beside them, or what it says. They
+/// are loaded, attached nowhere and forgotten.
+pub fn probe() -> (Result<(), String>, Result<(), String>) {
+    (object::probe(), object::probe_lsm())
+}
+
 /// Detaches the programs, forgets the maps and unmounts `<run>/bpf`: for an instance without
 /// dynos. What is not there is fine.
 pub fn tear_down(run: &Path) -> io::Result<()> {

@@ -10,6 +10,7 @@ pub(crate) mod process;
 pub(crate) mod helper;
 pub(crate) mod netlink;
 pub(crate) mod pidfd_getfd;
+pub(crate) mod probe;
 pub(crate) mod socket;
 
 use std::ffi::CStr;

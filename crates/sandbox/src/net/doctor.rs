@@ -11,6 +11,23 @@ use super::tool::Tool;
 use super::{Host, NetworkError, all_links, firewall, link, open_links, own_links, own_tables};
 use super::{seat, uplink};
 
+/// Debian packages of the programs that load rules and are not installed.
+pub(crate) fn missing_tools() -> Vec<&'static str> {
+    let package = |tool: Result<Tool, NetworkError>| match tool {
+        Err(NetworkError::Missing { package, .. }) => Some(package),
+        _ => None,
+    };
+    [Tool::nft(), Tool::iptables_restore()]
+        .into_iter()
+        .filter_map(package)
+        .collect()
+}
+
+/// Whether a name server is known that sandboxes reach.
+pub(crate) fn has_resolver() -> bool {
+    !Resolver::of_host().addresses.is_empty()
+}
+
 impl Host {
     /// What does not work as it should in an instance that is set up, one line each with the next
     /// step; empty when all is well. An error is what kept us from looking.

@@ -99,8 +99,9 @@ pub(super) fn attach_lsm(
     let mut object = loader.load(LSM).map_err(|error| chain(&error))?;
     let mut links = Vec::new();
     for (name, hook) in LSM_HOOKS {
-        let link = attach_to_lsm(&mut object, name, hook, &types);
-        links.push((name, link.map_err(|error| chain(&error))?));
+        let link = load_lsm(&mut object, name, hook, &types)
+            .and_then(|program| program.attach().and_then(|id| program.take_link(id)));
+        links.push((name, FdLink::from(link.map_err(|error| chain(&error))?)));
     }
     // All or nothing: only now, so that a half is not left attached.
     for (name, link) in links {
@@ -109,19 +110,44 @@ pub(super) fn attach_lsm(
     Ok(())
 }
 
-fn attach_to_lsm(
-    object: &mut Ebpf,
+/// Loads everything and forgets it; text: what the kernel says.
+pub(super) fn probe() -> Result<(), String> {
+    let mut object = loader(&[], &0).load(PORT).map_err(|error| chain(&error))?;
+    for link in LINKS {
+        let program = object.program_mut(link.program);
+        let program = program.expect("each program of the table is in the object");
+        loaded(program).map_err(|error| format!("load {}: {}", link.program, chain(&error)))?;
+    }
+    Ok(())
+}
+
+/// As [`probe`], of the other object.
+pub(super) fn probe_lsm() -> Result<(), String> {
+    let types = Btf::from_sys_fs().map_err(|error| chain(&error))?;
+    let level = 1;
+    let mut loader = loader(&[], &level);
+    let mut object = loader
+        .btf(Some(&types))
+        .load(LSM)
+        .map_err(|error| chain(&error))?;
+    for (name, hook) in LSM_HOOKS {
+        load_lsm(&mut object, name, hook, &types).map_err(|error| chain(&error))?;
+    }
+    Ok(())
+}
+
+fn load_lsm<'a>(
+    object: &'a mut Ebpf,
     name: &str,
     hook: &str,
     types: &Btf,
-) -> Result<FdLink, ProgramError> {
+) -> Result<&'a mut Lsm, ProgramError> {
     let program = object
         .program_mut(name)
         .expect("each program of the table is in the object");
     let program: &mut Lsm = program.try_into()?;
     program.load(hook, types)?;
-    let id = program.attach()?;
-    Ok(program.take_link(id)?.into())
+    Ok(program)
 }
 
 fn loader<'a>(places: &'a [(&'a str, PathBuf)], dyno_level: &'a u32) -> EbpfLoader<'a> {
