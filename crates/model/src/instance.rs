@@ -42,4 +42,9 @@ impl Name {
     pub fn central_cable(&self, net: u8) -> String {
         format!("{self}-c{net}")
     }
+
+    /// All of those, as nft's wildcard.
+    pub fn central_cables(&self) -> String {
+        format!("{self}-c*")
+    }
 }

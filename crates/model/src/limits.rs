@@ -113,6 +113,15 @@ pub const BUILD_NETWORKS_MAX: u16 = 256;
 pub const NETWORKS_PER_HELPER_MAX: usize = 4;
 /// Milliseconds in which a helper must have made the next network. Measured: 14, 130 when busy.
 pub const NETWORK_TIMEOUT_MS: u16 = 10_000;
+/// Count of new connections (and first packets of a UDP flow) that one dyno or build may begin in a
+/// second, once it has used up its burst. Ours: a crawler begins a hundred, a flood all it can.
+pub const NEW_CONNECTIONS_PER_S: u32 = 1_000;
+/// Count of connections that it may have open to the outside. Ours: Linux tracks 262,144 on a
+/// usual node, so it takes 32 hostile dynos to fill that.
+pub const OPEN_CONNECTIONS_MAX: u32 = 8_192;
+/// Count of connections that it may begin at once: [`OPEN_CONNECTIONS_MAX`]. Ours: a pool fills
+/// after a deploy.
+pub const NEW_CONNECTIONS_BURST: u32 = 8_192;
 /// Bytes of one file of a journal. Ours: a reader takes one into memory at a time.
 pub const JOURNAL_SEGMENT_MAX_BYTES: u64 = 1024 * 1024;
 /// Count of files that one producer keeps per app, more if they hold fewer than

@@ -72,7 +72,7 @@ pub const fn private_loopback(seat: Seat) -> Ipv4Addr {
     Ipv4Addr::new(127, 64, seat.net, seat.host)
 }
 
-/// What stands for `::1` in the dyno of a seat: fd7f:: with [`private_loopback`] in its last 32
+/// What stands for `::1` in the dyno of a seat: `fd7f::` with [`private_loopback`] in its last 32
 /// bits.
 pub const fn private_loopback6(seat: Seat) -> Ipv6Addr {
     let low = u16::from_be_bytes([seat.net, seat.host]);
@@ -112,6 +112,11 @@ impl Range {
         let [high, low] = offset.to_be_bytes();
         let [a, b] = self.0;
         Ipv4Addr::new(a, b, third + high, low)
+    }
+
+    /// The first address of the /24 of a dyno network below [`CENTRAL_NETS_MAX`].
+    pub const fn central_net(self, net: u8) -> Ipv4Addr {
+        self.central(net, 0)
     }
 
     /// The outer end of the cable to a dyno network below [`CENTRAL_NETS_MAX`].

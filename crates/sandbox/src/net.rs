@@ -14,8 +14,10 @@
 //! [`Host`] lays out what all share and takes it away again; [`Pool`] gives out namespaces, which
 //! vanish with their last process. Called by the nursery, which is root and has one thread.
 
+mod central;
 mod doctor;
 mod firewall;
+mod helper;
 mod link;
 mod namespace;
 mod pool;
@@ -25,6 +27,7 @@ mod seat;
 mod tool;
 mod uplink;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -74,6 +77,9 @@ pub enum NetworkError {
     /// A number beyond its bridge.
     #[error("find a place on the bridge for {0:?}")]
     Seat(Seat),
+    /// A dyno network beyond the range, or a descriptor that is not its namespace.
+    #[error("find the dyno network {0}")]
+    DynoNet(u8),
 }
 
 fn kernel(doing: &str) -> impl FnOnce(io::Error) -> NetworkError {
@@ -87,13 +93,15 @@ fn kernel(doing: &str) -> impl FnOnce(io::Error) -> NetworkError {
 ///
 /// There is no `Drop`: bridges and rules outlive the nursery, dynos depend on them.
 /// [`Self::tear_down`] undoes [`Self::set_up`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Host {
     name: instance::Name,
     range: Range,
     mtu: u32,
     resolver: Resolver,
     iptables_restore: Tool,
+    /// The owners' dyno networks that were made or adopted and not released.
+    dyno_nets: BTreeMap<u8, OwnedFd>,
 }
 
 impl Host {
@@ -110,15 +118,20 @@ impl Host {
             mtu: uplink.map_or(MTU_DEFAULT, |link| link.mtu),
             resolver,
             iptables_restore,
+            dyno_nets: BTreeMap::new(),
         };
-        let facts = rules::Facts {
+        let mut facts = rules::Facts {
             name,
             range,
             uplink: uplink.map(|link| link.name.as_str()),
             resolvers: &host.resolver.addresses,
+            counts_connections: true,
         };
         // Rules before bridges: no packet passes a bridge that nothing guards.
-        nft.run(&["-f", "-"], &rules::host_table(&facts))?;
+        if nft.run(&["-f", "-"], &rules::host_table(&facts)).is_err() {
+            facts.counts_connections = false;
+            nft.run(&["-f", "-"], &rules::host_table(&facts))?;
+        }
         // A kernel without nft's bridge family goes on with the other two guards; `doctor` tells.
         drop(nft.run(&["-f", "-"], &rules::bridge_table(name, range)));
         host.bridges()?;
@@ -167,7 +180,7 @@ impl Host {
         if !seat.is_valid() {
             return Err(NetworkError::Seat(seat));
         }
-        pool::make_now(self, seat)
+        helper::make_now(self, helper::Place::Seat(seat))
     }
 
     /// The address of `eth0` inside the namespace of a seat.

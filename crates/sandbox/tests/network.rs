@@ -6,18 +6,24 @@
     reason = "a test stops at the first thing that goes wrong"
 )]
 
-use std::fs::File;
+#[path = "network/harness.rs"]
+mod harness;
+#[path = "network/central.rs"]
+mod central;
+
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use model::instance;
-use model::network::Range;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, setns, unshare};
 use sandbox::net::{Host, Pool, Seat};
+
+use harness::{
+    PATIENCE, World, inside, ip, iptables, links_of, listen, on_a_host_of_its_own, reaches,
+    wait_until, which_answer,
+};
 
 const A: Seat = Seat::Dyno {
     slot: 0,
@@ -28,141 +34,6 @@ const B: Seat = Seat::Dyno {
     port: 5000,
 };
 const BUILD: Seat = Seat::Build { number: 0 };
-const PATIENCE: Duration = Duration::from_millis(200);
-
-/// Runs `work` in a net namespace, on a thread of its own.
-fn inside<T: Send>(ns: &OwnedFd, work: impl FnOnce() -> T + Send) -> T {
-    let entered = || {
-        setns(ns, CloneFlags::CLONE_NEWNET).unwrap();
-        work()
-    };
-    std::thread::scope(|scope| scope.spawn(entered).join().unwrap())
-}
-
-fn ip(arguments: &str) {
-    let output = Command::new("ip")
-        .args(arguments.split(' '))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "ip {arguments}: {output:?}");
-}
-
-fn reaches(address: SocketAddr) -> bool {
-    TcpStream::connect_timeout(&address, PATIENCE).is_ok()
-}
-
-/// Those of the addresses that take a connection; asked all at once, as refusals take their time.
-fn which_answer(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    std::thread::scope(|scope| {
-        let ask = |address| scope.spawn(move || reaches(address).then_some(address));
-        let asked: Vec<_> = addresses.into_iter().map(ask).collect();
-        asked
-            .into_iter()
-            .filter_map(|thread| thread.join().unwrap())
-            .collect()
-    })
-}
-
-/// Listens on all addresses; the kernel answers for it as long as the value lives.
-fn listen(port: u16) -> TcpListener {
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap()
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !done() {
-        assert!(Instant::now() < deadline, "waited too long: {what}");
-        std::thread::yield_now();
-    }
-}
-
-fn links_of(name: &instance::Name) -> Vec<String> {
-    let entries = std::fs::read_dir("/sys/class/net").unwrap();
-    let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
-    names
-        .filter(|link| link.starts_with(name.as_str()))
-        .collect()
-}
-
-/// The instance, and a machine outside of it: a namespace behind a veth pair, as a neighbour on a
-/// LAN would be.
-struct World {
-    name: instance::Name,
-    host: Host,
-    range: Range,
-    outside: OwnedFd,
-    outside_address: Ipv4Addr,
-    /// Of this host, on the LAN it shares with `outside`.
-    lan_address: Ipv4Addr,
-    /// Stands for a cloud's service that tells a machine its secrets; `outside` has it.
-    metadata: Ipv4Addr,
-    _lock: File,
-}
-
-impl World {
-    fn make() -> Self {
-        assert!(nix::unistd::geteuid().is_root(), "this test needs root");
-        let (lock, number) = (202..=250).find_map(lock_range).unwrap();
-        let mut random = [0; 3];
-        File::open("/dev/urandom")
-            .unwrap()
-            .read_exact(&mut random)
-            .unwrap();
-        let hex = random.map(|byte| format!("{byte:02x}")).concat();
-        let name = instance::Name::parse(&format!("pt{hex}")).unwrap();
-        let range = Range::parse(&format!("10.{number}.0.0/16")).unwrap();
-        let host = Host::set_up(&name, range).unwrap();
-        let [lan_address, outside_address] = [1, 2].map(|n| Ipv4Addr::new(198, 18, number, n));
-        let metadata = Ipv4Addr::new(169, 254, number, 1);
-        let outside = std::thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            OwnedFd::from(File::open("/proc/thread-self/ns/net").unwrap())
-        });
-        let outside = outside.join().unwrap();
-        let far = format!("/proc/{}/fd/{}", std::process::id(), outside.as_raw_fd());
-        ip(&format!(
-            "link add {name}-lan type veth peer name eth0 netns {far}"
-        ));
-        ip(&format!("address add {lan_address}/30 dev {name}-lan"));
-        ip(&format!("link set {name}-lan up"));
-        inside(&outside, || {
-            ip(&format!("address add {outside_address}/30 dev eth0"));
-            ip("link set eth0 up");
-            ip(&format!("route add default via {lan_address}"));
-            ip(&format!("address add {metadata}/32 dev eth0"));
-        });
-        ip(&format!("route add {metadata}/32 via {outside_address}"));
-        Self {
-            name,
-            host,
-            range,
-            outside,
-            outside_address,
-            lan_address,
-            metadata,
-            _lock: lock,
-        }
-    }
-
-    fn seat(&self, seat: Seat, port: u16) -> SocketAddr {
-        (self.host.address(seat), port).into()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        ip(&format!("link delete {}-lan", self.name));
-        Host::tear_down(&self.name).unwrap();
-    }
-}
-
-fn lock_range(number: u8) -> Option<(File, u8)> {
-    let lock = File::create(format!("/run/lock/paas-test-10.{number}")).ok()?;
-    lock.try_lock().ok()?;
-    let routes = std::fs::read_to_string("/proc/net/route").ok()?;
-    let is_taken = routes.contains(&format!("{number:02X}0A\t"));
-    (!is_taken).then_some((lock, number))
-}
 
 #[test]
 fn who_reaches_whom() {
@@ -435,9 +306,7 @@ fn the_pool_has_the_next_ones_ready() {
 /// Docker and ufw do this; a host of its own (a net namespace), as it concerns all of a host.
 #[test]
 fn beside_a_firewall_that_drops_forwarded_packets() {
-    let scenario = || {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        ip("link set lo up");
+    on_a_host_of_its_own(|| {
         iptables("-P FORWARD DROP");
         let world = World::make();
         let build = world.host.namespace(BUILD).unwrap();
@@ -465,17 +334,7 @@ fn beside_a_firewall_that_drops_forwarded_packets() {
         drop(world);
         let left = "-P FORWARD DROP\n-A FORWARD -i docker0 -j ACCEPT\n";
         assert_eq!(iptables("-S FORWARD"), left, "only what was there before");
-    };
-    std::thread::scope(|scope| scope.spawn(scenario).join().unwrap());
-}
-
-fn iptables(arguments: &str) -> String {
-    let output = Command::new("iptables")
-        .args(arguments.split(' '))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "iptables {arguments}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    });
 }
 
 /// As the nursery's loop does.

@@ -8,22 +8,15 @@
 //! theirs ready. Any other is made while the caller waits.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::limits;
 use model::network::{ISOLATED_PORT, SLOTS_MAX};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::sys::wait::waitpid;
-use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
+use nix::poll::PollTimeout;
 
-use super::namespace::Maker;
+use super::helper::{Helper, Place};
 use super::seat::Seat;
-use super::{Host, NetworkError, kernel};
-use crate::sys::{helper, socket};
+use super::{Host, NetworkError};
 
 /// The ready namespaces of one host, and the helper that makes more of them.
 #[derive(Debug, Default)]
@@ -59,14 +52,15 @@ impl Pool {
         missing.retain(|seat| !self.ready.contains_key(seat));
         missing.truncate(limits::NETWORKS_PER_HELPER_MAX);
         if !missing.is_empty() {
-            self.helper = Some(Helper::start(host, missing)?);
+            let places = missing.into_iter().map(Place::Seat).collect();
+            self.helper = Some(Helper::start(host, places)?);
         }
         Ok(())
     }
 
     /// What to poll for reading: then call [`Self::collect`]. None while nothing is being made.
     pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.helper.as_ref().map(|helper| helper.socket.as_fd())
+        self.helper.as_ref().map(AsFd::as_fd)
     }
 
     /// Takes what the helper has made so far, without waiting. An error is what went wrong with one
@@ -92,7 +86,7 @@ impl Pool {
         while self
             .helper
             .as_ref()
-            .is_some_and(|helper| helper.is_pending(seat))
+            .is_some_and(|helper| helper.is_pending(Place::Seat(seat)))
         {
             self.receive();
         }
@@ -117,13 +111,15 @@ impl Pool {
             return;
         };
         match helper.receive() {
-            Ok((seat, ns)) => drop(self.ready.insert(seat, ns)),
+            Ok((Place::Seat(seat), ns)) => drop(self.ready.insert(seat, ns)),
+            // Never asked for here; it vanishes with its descriptor.
+            Ok((Place::DynoNet(_), _)) => {}
             Err(error) => {
                 self.failure = Some(error);
                 self.is_paused = true;
             }
         }
-        if helper.pending.is_empty() {
+        if helper.is_done() {
             helper.reap();
         } else {
             self.helper = Some(helper);
@@ -145,129 +141,6 @@ fn next_seats(is_taken: impl Fn(Seat) -> bool) -> Vec<Seat> {
         .filter(|seat| !is_taken(*seat))
         .take(limits::BUILD_NETWORKS_READY);
     dynos.chain(builds).collect()
-}
-
-/// Makes one namespace while the caller waits.
-pub(super) fn make_now(host: &Host, seat: Seat) -> Result<OwnedFd, NetworkError> {
-    let mut helper = Helper::start(host, vec![seat])?;
-    let made = helper.receive();
-    helper.reap();
-    made.map(|(_, ns)| ns)
-}
-
-/// The helper's word about one seat; the namespace comes along, unless there is an error.
-#[derive(Debug, Serialize, Deserialize)]
-struct Made {
-    seat: Seat,
-    error: Option<String>,
-}
-
-/// A process that makes some namespaces and ends.
-#[derive(Debug)]
-struct Helper {
-    pid: Pid,
-    socket: OwnedFd,
-    /// What has not been reported yet, in order.
-    pending: Vec<Seat>,
-}
-
-impl Helper {
-    fn start(host: &Host, seats: Vec<Seat>) -> Result<Self, NetworkError> {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
-            .map_err(io::Error::from)
-            .map_err(kernel("make a socket pair"))?;
-        let pid = helper::fork(theirs.as_fd(), || make_all(host, &seats, theirs.as_fd()))
-            .map_err(kernel("fork a helper"))?;
-        Ok(Self {
-            pid,
-            socket: ours,
-            pending: seats,
-        })
-    }
-
-    fn is_pending(&self, seat: Seat) -> bool {
-        self.pending.iter().any(|other| other.is_same_place(seat))
-    }
-
-    fn has_news(&self, within: PollTimeout) -> bool {
-        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        loop {
-            match poll(&mut fds, within) {
-                Err(nix::Error::EINTR) => {}
-                outcome => return outcome.is_ok_and(|count| count > 0),
-            }
-        }
-    }
-
-    fn receive(&mut self) -> Result<(Seat, OwnedFd), NetworkError> {
-        if !self.has_news(limits::NETWORK_TIMEOUT_MS.into()) {
-            return Err(self.give_up());
-        }
-        let packet = socket::receive(self.socket.as_fd());
-        let packet = packet.map_err(kernel("hear from the helper"));
-        let made = packet.and_then(|packet| {
-            let made: Made = serde_json::from_slice(&packet.message).map_err(|_| died())?;
-            Ok((made, packet.fds.into_iter().next()))
-        });
-        // A helper that cannot be understood is gone with all that it had still to make.
-        let (made, ns) = made.inspect_err(|_| self.pending.clear())?;
-        self.pending.retain(|seat| *seat != made.seat);
-        match (made.error, ns) {
-            (None, Some(ns)) => Ok((made.seat, ns)),
-            (Some(error), _) => Err(NetworkError::Helper(error)),
-            (None, None) => Err(died()),
-        }
-    }
-
-    /// The kernel or iptables-restore is stuck; whatever was made vanishes with the helper.
-    fn give_up(&mut self) -> NetworkError {
-        self.pending.clear();
-        let told = match kill(self.pid, Signal::SIGKILL) {
-            Ok(()) | Err(nix::Error::ESRCH) => "it was killed",
-            Err(error) => error.desc(),
-        };
-        let most_ms = limits::NETWORK_TIMEOUT_MS;
-        NetworkError::Helper(format!(
-            "its helper process took more than {most_ms} ms: {told}"
-        ))
-    }
-
-    /// Waits for the end of a helper that has said its last word. Somebody else may have reaped it.
-    fn reap(self) {
-        drop(self.socket);
-        while waitpid(self.pid, None) == Err(nix::Error::EINTR) {}
-    }
-}
-
-fn died() -> NetworkError {
-    NetworkError::Helper("its helper process died".to_owned())
-}
-
-/// The helper's whole life. Nobody listens any more when a send fails.
-fn make_all(host: &Host, seats: &[Seat], to: BorrowedFd<'_>) {
-    let mut maker = Maker::new(host);
-    for seat in seats {
-        let made = maker
-            .as_mut()
-            .map_err(|e| chain(e))
-            .and_then(|maker| maker.make(*seat).map_err(|e| chain(&e)));
-        let (error, ns) = match made {
-            Ok(ns) => (None, Some(ns)),
-            Err(error) => (Some(error), None),
-        };
-        let word = serde_json::to_vec(&Made { seat: *seat, error }).expect("plain data");
-        let fds: Vec<BorrowedFd<'_>> = ns.iter().map(AsFd::as_fd).collect();
-        if socket::send(to, &word, &fds).is_err() {
-            return;
-        }
-    }
-}
-
-/// The error and its causes, as one text: the helper's words cross a socket.
-fn chain(error: &NetworkError) -> String {
-    let cause = std::error::Error::source(error);
-    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 #[cfg(test)]

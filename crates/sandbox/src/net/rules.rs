@@ -8,8 +8,8 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use model::instance;
-use model::limits::BUILD_NETWORKS_MAX;
-use model::network::{Range, SLOTS_MAX};
+use model::limits::{self, BUILD_NETWORKS_MAX};
+use model::network::{CENTRAL_NETS_MAX, Range, SLOTS_MAX};
 
 use super::link::hardware_address;
 use super::seat::Seat;
@@ -22,21 +22,29 @@ pub(crate) struct Facts<'a> {
     /// The interface of the default route, if there is one.
     pub(crate) uplink: Option<&'a str>,
     pub(crate) resolvers: &'a [Ipv4Addr],
+    /// Whether this kernel can count open connections.
+    pub(crate) counts_connections: bool,
 }
 
-/// The table that guards the host, the other bridges and the networks beyond: replaced in one
+/// The table that guards the host, the other networks and those beyond: replaced in one
 /// transaction.
 ///
-/// - `source`: nobody speaks with an address of another bridge, and nobody outside with one of
-///   ours.
+/// - `source`: nobody speaks with an address of another bridge or dyno network, and nobody outside
+///   with one of ours.
 /// - `input`: the host answers what it asked itself (the router's connections), nothing else.
-/// - `forward`: from our bridges to the outside and back. Other bridges of this host (Docker's
+/// - `forward`: from our networks to the outside and back. Other bridges of this host (Docker's
 ///   networks, other instances) are not outside, unless the way out itself is a bridge.
+/// - `limits`: new and open connections of one address.
+///
+/// For dyno networks this is the second law: the port policy has judged their packets already.
 pub(crate) fn host_table(facts: &Facts<'_>) -> String {
     let Facts { name, range, .. } = facts;
     let (dynos, builds) = (name.dyno_bridge(), name.build_bridge());
-    let (dyno_net, build_net) = (range.dyno_gateway(), range.build_gateway());
-    let ours = format!("{{ \"{dynos}\", \"{builds}\" }}");
+    let central = name.central_cables();
+    let ours = format!("{{ \"{dynos}\", \"{builds}\", \"{central}\" }}");
+    let objects = objects(facts);
+    let source = source_chain(name, *range, &ours);
+    let limits = limits_chain(facts.counts_connections);
     let ask_resolver = resolver_rule(facts.resolvers);
     let not_uplink = facts
         .uplink
@@ -45,19 +53,13 @@ pub(crate) fn host_table(facts: &Facts<'_>) -> String {
         r#"table inet {name}
 delete table inet {name}
 table inet {name} {{
-    chain source {{
-        type filter hook prerouting priority raw; policy accept;
-        iifname {ours} meta nfproto ipv6 drop
-        iifname "{dynos}" ip saddr != {dyno_net}/18 drop
-        iifname "{builds}" ip saddr != {build_net}/18 drop
-        iifname != {{ "lo", "{dynos}", "{builds}" }} ip saddr {dyno_net}/17 drop
-    }}
-    chain input {{
+{objects}{source}{limits}    chain input {{
         type filter hook input priority filter; policy accept;
         iifname != {ours} accept
         ct state established,related accept
+        jump limits
         {ask_resolver}
-        drop
+        counter name "to_host" drop
     }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
@@ -65,10 +67,11 @@ table inet {name} {{
         meta nfproto ipv6 drop
         ct state invalid drop
         ct state established,related accept
-        oifname {ours} drop
+        oifname {ours} counter name "to_neighbour" drop
+        jump limits
         {ask_resolver}
-        ip daddr {{ 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, {range}, 224.0.0.0/3 }} drop
-        {not_uplink}meta oifkind "bridge" drop
+        ip daddr {{ 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, {range}, 224.0.0.0/3 }} counter name "to_reserved" drop
+        {not_uplink}meta oifkind "bridge" counter name "to_bridge" drop
         accept
     }}
     chain outward {{
@@ -78,6 +81,99 @@ table inet {name} {{
 }}
 "#
     )
+}
+
+/// Who speaks from where.
+fn source_chain(name: &instance::Name, range: Range, ours: &str) -> String {
+    let (dynos, builds) = (name.dyno_bridge(), name.build_bridge());
+    let (dyno_net, build_net) = (range.dyno_gateway(), range.build_gateway());
+    let central = name.central_cables();
+    format!(
+        r#"    chain source {{
+        type filter hook prerouting priority raw; policy accept;
+        iifname {ours} meta nfproto ipv6 counter name "false_sender" drop
+        iifname "{dynos}" ip saddr != {dyno_net}/18 counter name "false_sender" drop
+        iifname "{builds}" ip saddr != {build_net}/18 counter name "false_sender" drop
+        iifname "{central}" iifname . ip saddr != @dyno_nets counter name "false_sender" drop
+        iifname != {{ "lo", "{dynos}", "{builds}", "{central}" }} ip saddr {range} counter name "false_sender" drop
+    }}
+"#
+    )
+}
+
+/// New connections are counted per address, before anything is accepted.
+fn limits_chain(counts_connections: bool) -> String {
+    let (rate, burst) = (limits::NEW_CONNECTIONS_PER_S, limits::NEW_CONNECTIONS_BURST);
+    let open_rule = if counts_connections {
+        let most = limits::OPEN_CONNECTIONS_MAX;
+        format!("add @connected {{ ip saddr ct count over {most} }} counter name \"too_many\" drop")
+    } else {
+        "# this kernel cannot count (CONFIG_NFT_CONNLIMIT)".to_owned()
+    };
+    format!(
+        r#"    chain limits {{
+        ct state != new return
+        update @connecting {{ ip saddr limit rate over {rate}/second burst {burst} packets }} counter name "too_fast" drop
+        {open_rule}
+    }}
+"#
+    )
+}
+
+/// Counters, one for each reason to drop, and sets.
+fn objects(facts: &Facts<'_>) -> String {
+    let nets = dyno_nets(facts.name, facts.range);
+    let connected = if facts.counts_connections {
+        format!(
+            "    set connected {{
+        type ipv4_addr
+        size {SOURCES_MAX}
+        flags dynamic
+    }}
+"
+        )
+    } else {
+        String::new()
+    };
+    let counters = COUNTERS.map(|name| format!("    counter {name} {{ }}\n"));
+    format!(
+        "{counters}    set dyno_nets {{
+        type ifname . ipv4_addr
+        flags interval
+        elements = {{ {nets} }}
+    }}
+    set connecting {{
+        type ipv4_addr
+        size {SOURCES_MAX}
+        flags dynamic, timeout
+        timeout 1m
+    }}
+{connected}",
+        counters = counters.concat(),
+    )
+}
+
+const COUNTERS: [&str; 7] = [
+    "false_sender",
+    "to_host",
+    "to_neighbour",
+    "to_reserved",
+    "to_bridge",
+    "too_fast",
+    "too_many",
+];
+
+/// More addresses than an instance has.
+const SOURCES_MAX: u32 = 65_536;
+
+/// Which addresses may come out of which cable. All networks at once: they follow from their
+/// number, so that a new one costs no rule.
+fn dyno_nets(name: &instance::Name, range: Range) -> String {
+    let nets = (0..CENTRAL_NETS_MAX).map(|net| {
+        let (cable, first) = (name.central_cable(net), range.central_net(net));
+        format!("\"{cable}\" . {first}/24")
+    });
+    nets.collect::<Vec<_>>().join(", ")
 }
 
 fn resolver_rule(resolvers: &[Ipv4Addr]) -> String {
@@ -170,23 +266,32 @@ mod tests {
             range,
             uplink: Some("eth0"),
             resolvers: &resolvers,
+            counts_connections: true,
         };
-        assert_eq!(host_table(&facts), HOST_TABLE);
+        let nets = dyno_nets(&name, range);
+        assert_eq!(nets.matches(" . ").count(), 128);
+        assert!(
+            nets.contains("\"paas-c5\" . 10.201.5.0/24, \"paas-c6\" . "),
+            "{nets}"
+        );
+        assert_eq!(host_table(&facts).replace(&nets, "NETS"), HOST_TABLE);
     }
 
     #[test]
-    fn without_uplink_and_resolver() {
+    fn without_uplink_resolver_and_count() {
         let (name, range) = (name(), range());
         let text = host_table(&Facts {
             name: &name,
             range,
             uplink: None,
             resolvers: &[],
+            counts_connections: false,
         });
         assert!(
-            text.contains("\n        meta oifkind \"bridge\" drop\n"),
+            text.contains("\n        meta oifkind \"bridge\" counter"),
             "{text}"
         );
+        assert!(!text.contains("connected {"), "{text}");
         assert!(!text.contains("dport 53"), "{text}");
     }
 
@@ -217,30 +322,61 @@ mod tests {
     const HOST_TABLE: &str = r#"table inet paas
 delete table inet paas
 table inet paas {
+    counter false_sender { }
+    counter to_host { }
+    counter to_neighbour { }
+    counter to_reserved { }
+    counter to_bridge { }
+    counter too_fast { }
+    counter too_many { }
+    set dyno_nets {
+        type ifname . ipv4_addr
+        flags interval
+        elements = { NETS }
+    }
+    set connecting {
+        type ipv4_addr
+        size 65536
+        flags dynamic, timeout
+        timeout 1m
+    }
+    set connected {
+        type ipv4_addr
+        size 65536
+        flags dynamic
+    }
     chain source {
         type filter hook prerouting priority raw; policy accept;
-        iifname { "paas-br", "paas-bb" } meta nfproto ipv6 drop
-        iifname "paas-br" ip saddr != 10.201.128.1/18 drop
-        iifname "paas-bb" ip saddr != 10.201.192.1/18 drop
-        iifname != { "lo", "paas-br", "paas-bb" } ip saddr 10.201.128.1/17 drop
+        iifname { "paas-br", "paas-bb", "paas-c*" } meta nfproto ipv6 counter name "false_sender" drop
+        iifname "paas-br" ip saddr != 10.201.128.1/18 counter name "false_sender" drop
+        iifname "paas-bb" ip saddr != 10.201.192.1/18 counter name "false_sender" drop
+        iifname "paas-c*" iifname . ip saddr != @dyno_nets counter name "false_sender" drop
+        iifname != { "lo", "paas-br", "paas-bb", "paas-c*" } ip saddr 10.201.0.0/16 counter name "false_sender" drop
+    }
+    chain limits {
+        ct state != new return
+        update @connecting { ip saddr limit rate over 1000/second burst 8192 packets } counter name "too_fast" drop
+        add @connected { ip saddr ct count over 8192 } counter name "too_many" drop
     }
     chain input {
         type filter hook input priority filter; policy accept;
-        iifname != { "paas-br", "paas-bb" } accept
+        iifname != { "paas-br", "paas-bb", "paas-c*" } accept
         ct state established,related accept
+        jump limits
         ip daddr { 10.0.0.53, 1.1.1.1 } meta l4proto { tcp, udp } th dport 53 accept
-        drop
+        counter name "to_host" drop
     }
     chain forward {
         type filter hook forward priority filter; policy accept;
-        iifname != { "paas-br", "paas-bb" } oifname != { "paas-br", "paas-bb" } accept
+        iifname != { "paas-br", "paas-bb", "paas-c*" } oifname != { "paas-br", "paas-bb", "paas-c*" } accept
         meta nfproto ipv6 drop
         ct state invalid drop
         ct state established,related accept
-        oifname { "paas-br", "paas-bb" } drop
+        oifname { "paas-br", "paas-bb", "paas-c*" } counter name "to_neighbour" drop
+        jump limits
         ip daddr { 10.0.0.53, 1.1.1.1 } meta l4proto { tcp, udp } th dport 53 accept
-        ip daddr { 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 10.201.0.0/16, 224.0.0.0/3 } drop
-        oifname != "eth0" meta oifkind "bridge" drop
+        ip daddr { 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 10.201.0.0/16, 224.0.0.0/3 } counter name "to_reserved" drop
+        oifname != "eth0" meta oifkind "bridge" counter name "to_bridge" drop
         accept
     }
     chain outward {

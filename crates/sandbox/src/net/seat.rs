@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use model::instance;
 use model::limits::BUILD_NETWORKS_MAX;
-use model::network::{Range, SLOTS_MAX};
+use model::network::{CENTRAL_NETS_MAX, Range, SLOTS_MAX};
 
 /// A place on a bridge. Name, address and hardware address follow from it.
 #[derive(
@@ -82,10 +82,17 @@ impl Seat {
     }
 }
 
-/// Whether an interface of this name is the outer end of one of the instance's cables.
+/// Whether an interface of this name is the outer end of one of the instance's cables: a seat's, or
+/// a dyno network's.
 pub(crate) fn is_cable(name: &instance::Name, interface: &str) -> bool {
-    let rest = interface.strip_prefix(name.as_str());
-    let number = rest.and_then(|r| r.strip_prefix("-d").or_else(|| r.strip_prefix("-b")));
+    let Some(rest) = interface.strip_prefix(name.as_str()) else {
+        return false;
+    };
+    if let Some(net) = rest.strip_prefix("-c") {
+        let net = net.parse::<u8>();
+        return net.is_ok_and(|net| net < CENTRAL_NETS_MAX && name.central_cable(net) == interface);
+    }
+    let number = rest.strip_prefix("-d").or_else(|| rest.strip_prefix("-b"));
     number.is_some_and(|n| n.len() == 4 && n.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
@@ -134,11 +141,21 @@ mod tests {
 
     #[test]
     fn only_own_cables_are_ours() {
+        for net in [0, 127] {
+            let cable = name("paasabcde").central_cable(net);
+            assert!(
+                is_cable(&name("paasabcde"), &cable) && cable.len() <= 15,
+                "{cable}"
+            );
+        }
         for other in [
             "paas-d00",
             "paas2-d0000",
             "paas-x0000",
             "paas-d000g",
+            "paas-c128",
+            "paas-c07",
+            "paas-c",
             "eth0",
             "paas",
         ] {
