@@ -7,6 +7,8 @@ mod git;
 mod ps;
 mod logs;
 mod config;
+mod domains;
+mod maintenance;
 mod releases;
 mod run;
 mod buildpacks;
@@ -37,6 +39,9 @@ pub(crate) enum Command {
     /// Show an app
     #[command(visible_alias = "apps:info")]
     Info(apps::Info),
+    /// Give an app another name
+    #[command(name = "apps:rename", visible_alias = "rename")]
+    Rename(apps::Rename),
     /// Destroy an app
     #[command(visible_alias = "apps:destroy")]
     Destroy(apps::Destroy),
@@ -84,6 +89,25 @@ pub(crate) enum Running {
     Rollback(releases::Rollback),
     /// Run a command in a one-off dyno
     Run(run::Run),
+    /// List the host names of an app
+    Domains(domains::Show),
+    /// Add a host name
+    #[command(name = "domains:add")]
+    DomainsAdd(domains::Named),
+    /// Remove a host name
+    #[command(name = "domains:remove")]
+    DomainsRemove(domains::Named),
+    /// Remove all host names that were added
+    #[command(name = "domains:clear")]
+    DomainsClear(domains::Clear),
+    /// Say whether maintenance mode is on
+    Maintenance(maintenance::Maintenance),
+    /// Show a maintenance page in place of the app
+    #[command(name = "maintenance:on")]
+    MaintenanceOn(maintenance::Maintenance),
+    /// Show the app again
+    #[command(name = "maintenance:off")]
+    MaintenanceOff(maintenance::Maintenance),
     /// List the buildpacks
     Buildpacks(buildpacks::Show),
     /// Set the buildpack, or the one at --index
@@ -117,6 +141,7 @@ async fn with(client: &Client, command: Command) -> Result<ExitCode, Failure> {
         Command::Create(args) => done(create::create(client, &args)).await,
         Command::Apps(args) => done(apps::list(client, &args)).await,
         Command::Info(args) => about(client, &args.app, apps::info(client, &args)).await,
+        Command::Rename(args) => about(client, &args.app, apps::rename(client, &args)).await,
         Command::Destroy(args) => about(client, &args.app, apps::destroy(client, &args)).await,
         Command::Open(args) => about(client, &args.app, apps::open(client, &args)).await,
         Command::GitRemote(args) => about(client, &args.app, git::remote(client, &args)).await,
@@ -141,6 +166,23 @@ async fn running(client: &Client, command: Running) -> Result<ExitCode, Failure>
             about(client, &args.app, releases::rollback(client, &args)).await
         }
         Running::Run(args) => run::run(client, &args).await,
+        Running::Domains(args) => about(client, &args.app, domains::show(client, &args)).await,
+        Running::DomainsAdd(args) => about(client, &args.app, domains::add(client, &args)).await,
+        Running::DomainsRemove(args) => {
+            about(client, &args.app, domains::remove(client, &args)).await
+        }
+        Running::DomainsClear(args) => {
+            about(client, &args.app, domains::clear(client, &args)).await
+        }
+        Running::Maintenance(args) => {
+            about(client, &args.app, maintenance::show(client, &args)).await
+        }
+        Running::MaintenanceOn(args) => {
+            about(client, &args.app, maintenance::switch(client, &args, true)).await
+        }
+        Running::MaintenanceOff(args) => {
+            about(client, &args.app, maintenance::switch(client, &args, false)).await
+        }
         Running::Buildpacks(args) => {
             about(client, &args.app, buildpacks::show(client, &args)).await
         }

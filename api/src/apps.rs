@@ -79,6 +79,35 @@ pub(crate) async fn create(
     Ok(app)
 }
 
+/// Gives an app another name, and with it another host and git URL. The old ones are free at once.
+pub(crate) async fn rename(
+    platform: &Arc<Platform>,
+    by: &Account,
+    id: Id,
+    name: Name,
+) -> Result<App, Failure> {
+    let change = platform.begin().await;
+    let was = platform.records.app(id)?.ok_or_else(Failure::no_such_app)?;
+    if was.name == name {
+        return Ok(was);
+    }
+    if platform.records.app_named(&name)?.is_some() {
+        return Err(Failure::invalid(format!("Name {name} is already taken")));
+    }
+    let app = App {
+        name,
+        updated_at_us: now_us(),
+        ..was.clone()
+    };
+    let host = |name| platform.config.app_host(name);
+    let mut change = change.by(by.id, "rename app", was.name.as_str());
+    change.rename_app(&app, (&was.name, &host(&was.name)), &host(&app.name));
+    change.commit().await?;
+    let line = format!("Renamed {} to {} by user {}", was.name, app.name, by.email);
+    platform.log.line(app.id, &line);
+    Ok(app)
+}
+
 /// Removes an app and everything below it. Its dynos stop, its name and host are free at once.
 pub(crate) async fn destroy(
     platform: &Arc<Platform>,
@@ -100,6 +129,9 @@ pub(crate) async fn destroy(
     }
     for build in platform.records.builds(id)? {
         change.remove_build(&build);
+    }
+    for domain in platform.records.domains(id)? {
+        change.remove_domain(id, &domain);
     }
     change.remove_app(&app, &platform.config.app_host(&app.name));
     let change = change.by(by.id, "destroy app", app.name.as_str());

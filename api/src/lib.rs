@@ -16,6 +16,7 @@ mod apps;
 mod releases;
 
 mod deploy;
+mod domains;
 mod placement;
 mod turns;
 

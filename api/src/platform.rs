@@ -120,10 +120,12 @@ impl Platform {
             name: app.name.clone(),
             commit: current.and_then(|release| release.commit),
         }))];
-        let host = self.config.app_host(&app.name);
+        let mut hosts = vec![self.config.app_host(&app.name)];
+        let own = self.records.domains(id)?.into_iter();
+        hosts.extend(own.map(|domain| domain.hostname));
         let (route, wants) = self
             .fleet
-            .look(|view| (route::of(&app, host, is_released, view), view.of(id)));
+            .look(|view| (route::of(&app, hosts, is_released, view), view.of(id)));
         items.push(to_all(Item::Route(route)));
         let mut kept = Vec::new();
         for want in wants {

@@ -7,11 +7,13 @@
 
 mod account;
 mod app;
+mod domain;
 mod release;
 mod want;
 
 pub(crate) use account::{Account, Scope, Token, hash};
 pub(crate) use app::{App, Scaled};
+pub(crate) use domain::Domain;
 pub(crate) use release::{Build, BuildState, Holder, Op, Phase, Slug};
 pub(crate) use want::{Stage, Step, Want};
 
@@ -120,7 +122,9 @@ impl Records {
     pub(crate) fn sweep(&self) -> Result<(), RecordsError> {
         let apps: BTreeSet<String> = self.apps()?.iter().map(|app| app.id.to_string()).collect();
         let mut orphans = Vec::new();
-        for below in ["form/", "vars/", "rel/", "slug/", "build/", "op/", "dek/"] {
+        for below in [
+            "form/", "vars/", "rel/", "slug/", "build/", "op/", "dek/", "domain/",
+        ] {
             let keys = self.keys(below)?.into_iter();
             orphans.extend(keys.filter(|key| {
                 let app = key.split('/').nth(1).unwrap_or_default();

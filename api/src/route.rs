@@ -6,7 +6,7 @@ use model::dyno::State;
 use model::route::{self, Endpoint, EndpointState, Route};
 
 /// The route of an app as routers shall have it now.
-pub(crate) fn of(app: &App, host: String, is_released: bool, view: &View) -> Route {
+pub(crate) fn of(app: &App, hosts: Vec<String>, is_released: bool, view: &View) -> Route {
     let endpoints: Vec<_> = view
         .of(app.id)
         .iter()
@@ -30,7 +30,7 @@ pub(crate) fn of(app: &App, host: String, is_released: bool, view: &View) -> Rou
     Route {
         app: app.id,
         app_name: app.name.clone(),
-        hosts: vec![host],
+        hosts,
         state,
     }
 }
@@ -58,7 +58,7 @@ mod tests {
         for (number, state) in states {
             fleet.observe(seen(*number, *state));
         }
-        let route = fleet.look(|view| of(&app(), "hello.x".to_owned(), is_released, view));
+        let route = fleet.look(|view| of(&app(), vec!["hello.x".to_owned()], is_released, view));
         assert_eq!(route.hosts, ["hello.x"]);
         let shown = match route.state {
             route::State::Web { endpoints } => endpoints

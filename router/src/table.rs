@@ -64,10 +64,16 @@ impl Default for Table {
 }
 
 impl Table {
-    /// The route of a host: lower case, without port and trailing dot.
+    /// The route of a host: lower case, without port and trailing dot. A host that no app has
+    /// belongs to the app that has `*` in place of its first label, if there is one.
     pub fn lookup(&self, host: &str) -> Option<Arc<Route>> {
         // The guard of the map is gone before anybody waits: only the Arc leaves.
-        self.hosts.get(host).map(|route| Arc::clone(&route))
+        let exact = self.hosts.get(host).map(|route| Arc::clone(&route));
+        exact.or_else(|| {
+            let (_, parent) = host.split_once('.')?;
+            let route = self.hosts.get(format!("*.{parent}").as_str())?;
+            Some(Arc::clone(&route))
+        })
     }
 
     /// Where dynos that left and are drained come up.

@@ -1,7 +1,8 @@
-//! `apps`, `info`, `destroy`, `open`.
+//! `apps`, `info`, `rename`, `destroy`, `open`.
 
 use crate::app::Choice;
 use crate::client::Client;
+use crate::commands::git;
 use crate::failure::Failure;
 use crate::output::Ink;
 use crate::{json, output};
@@ -22,6 +23,14 @@ pub(crate) struct Info {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rename {
+    #[command(flatten)]
+    pub(crate) app: Choice,
+    /// The new name
+    name: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,6 +117,29 @@ pub(crate) async fn info(client: &Client, args: &Info) -> Result<(), Failure> {
 )]
 fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1_000_000.0)
+}
+
+/// Gives an app another name, and the git remotes of this folder that push to it another URL.
+pub(crate) async fn rename(client: &Client, args: &Rename) -> Result<(), Failure> {
+    let old = client.get(&args.app.path("")?).await?;
+    output::begin_aside(&format!(
+        "Renaming {} to {}... ",
+        output::ink_aside(Ink::App, &json::text(&old, "name")),
+        output::ink_aside(Ink::App, &args.name)
+    ));
+    let body = serde_json::json!({ "name": args.name });
+    let app = client
+        .ask(Method::PATCH, &args.app.path("")?, Some(&body))
+        .await
+        .inspect_err(|_| output::aside("failed"))?;
+    output::aside("done");
+    let git_url = json::text(&app, "git_url");
+    output::line(&format!("{} | {git_url}", json::text(&app, "web_url")));
+    for remote in git::remotes_to(&json::text(&old, "git_url"))? {
+        git::add_remote(&remote, &git_url)?;
+        output::aside(&format!("set git remote {remote} to {git_url}"));
+    }
+    Ok(())
 }
 
 /// Destroys an app after its name was typed.

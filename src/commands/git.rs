@@ -104,6 +104,24 @@ pub(crate) fn is_repository() -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
+/// The remotes of this folder with this URL; none outside of a git folder.
+pub(crate) fn remotes_to(url: &str) -> Result<Vec<String>, Failure> {
+    let output = Command::new("git")
+        .args(["config", "--get-regexp", r"^remote\..*\.url$"])
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    let name = |key: &str| {
+        key.strip_prefix("remote.")?
+            .strip_suffix(".url")
+            .map(str::to_owned)
+    };
+    Ok(lines
+        .filter(|(_, there)| *there == url)
+        .filter_map(|(key, _)| name(key))
+        .collect())
+}
+
 /// Adds a remote or changes its URL. False when it was so already.
 pub(crate) fn add_remote(name: &str, url: &str) -> Result<bool, Failure> {
     let current = Command::new("git")

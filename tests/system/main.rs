@@ -22,6 +22,8 @@ mod config_vars;
 #[cfg(test)]
 mod deploys;
 #[cfg(test)]
+mod domains;
+#[cfg(test)]
 mod first_push;
 #[cfg(test)]
 mod formation;

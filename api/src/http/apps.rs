@@ -254,11 +254,8 @@ pub(super) async fn update(
     Given(wish): Given<Update>,
 ) -> Result<Json<Answer>, Failure> {
     let app = caller.app(&platform, &app, Need::Write)?;
-    if wish.name.is_some_and(|name| name != app.name.as_str()) {
-        return Err(Failure::invalid(
-            "Apps cannot be renamed yet. Create an app of the new name and push to it.",
-        ));
-    }
+    let name = wish.name.as_deref().map(Name::parse).transpose();
+    let name = name.map_err(|error| Failure::invalid(format!("`name`: {error}.")))?;
     let build_stack = wish.build_stack.as_ref().map(stack).transpose()?;
     let app = change(&platform, &caller, &app, |app| {
         if let Some(maintenance) = wish.maintenance {
@@ -272,6 +269,10 @@ pub(super) async fn update(
         }
     })
     .await?;
+    let app = match name {
+        Some(name) => crate::apps::rename(&platform, &caller.account, app.id, name).await?,
+        None => app,
+    };
     Answer::of(&platform, &app).map(Json)
 }
 

@@ -71,7 +71,9 @@ fn of_apps() -> Vec<(&'static str, Route)> {
         ),
         (
             "/apps/{app}/domains/{host}",
-            get(domains::info).delete(domains::remove),
+            get(domains::info)
+                .patch(domains::update)
+                .delete(domains::remove),
         ),
         ("/apps/{app}/collaborators", get(collaborators::list)),
         ("/apps/{app}/collaborators/{who}", get(collaborators::info)),

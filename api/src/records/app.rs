@@ -113,9 +113,18 @@ impl Change {
         self.remove(&format!("host/{host}"));
         self.remove(&format!("dek/{}", app.id));
         self.remove(&format!("op/{}", app.id));
-        for below in ["form", "vars", "rel", "slug", "build"] {
+        for below in ["form", "vars", "rel", "slug", "build", "domain"] {
             self.remove_below(&format!("{below}/{}/", app.id));
         }
+    }
+
+    /// The app under another name and host, which must be free; the old ones are, at once.
+    pub(crate) fn rename_app(&mut self, app: &App, old: (&Name, &str), host: &str) {
+        self.put_app(app);
+        self.remove(&format!("name/{}", old.0));
+        self.remove(&format!("host/{}", old.1));
+        self.create(&format!("name/{}", app.name), &app.id);
+        self.create(&format!("host/{host}"), &app.id);
     }
 
     pub(crate) fn put_scaled(&mut self, app: Id, process_type: &Type, scaled: &Scaled) {

@@ -65,6 +65,74 @@ async fn an_app_from_its_creation_to_its_end() {
     world.end().await;
 }
 
+#[tokio::test]
+async fn an_app_has_another_name_and_other_hosts() {
+    let world = World::new().await;
+    world.call("POST /apps", json!({"name": "hello"})).await;
+    let hosts = |domains: Value| -> Vec<String> {
+        let domains = domains.as_array().unwrap().iter();
+        domains
+            .map(|domain| domain["hostname"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    for hostname in ["WWW.Example.com.", "*.example.com"] {
+        let wish = json!({"hostname": hostname, "sni_endpoint": null});
+        let made = world.call("POST /apps/hello/domains", wish).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        assert_eq!(made.json()["cname"], "hello.paas.localhost");
+    }
+    let mut router = world.peer(model::feed::Role::Router).await;
+    let told = |items: &std::collections::HashMap<_, model::feed::Item>| {
+        items.values().find_map(|item| match item {
+            model::feed::Item::Route(route) => Some(route.hosts.clone()),
+            _ => None,
+        })
+    };
+    let first = ["hello.paas.localhost", "*.example.com", "www.example.com"];
+    assert_eq!(told(&router.items).unwrap(), first);
+
+    let renamed = world
+        .call("PATCH /apps/hello", json!({"name": "bye"}))
+        .await;
+    assert_eq!(renamed.status, 200, "{renamed:?}");
+    assert_eq!(
+        renamed.json()["git_url"],
+        "http://git.paas.localhost/bye.git"
+    );
+    assert_eq!(world.get("/apps/hello").await.status, 404);
+    let second = ["bye.paas.localhost", "*.example.com", "www.example.com"];
+    router
+        .until(|peer| (told(&peer.items)? == second).then_some(()))
+        .await;
+    let mut listed = hosts(world.get("/apps/bye/domains").await.json());
+    listed.sort();
+    assert_eq!(
+        listed,
+        ["*.example.com", "bye.paas.localhost", "www.example.com"]
+    );
+
+    let again = world.call("POST /apps", json!({"name": "hello"})).await;
+    assert_eq!(again.status, 201, "the old name is free");
+    let wish = json!({"hostname": "www.example.com"});
+    let theirs = world.call("POST /apps/hello/domains", wish.clone()).await;
+    assert_eq!(theirs.status, 422);
+    let path = "DELETE /apps/bye/domains/www.example.com";
+    assert_eq!(world.call(path, Value::Null).await.status, 200);
+    assert_eq!(
+        world.call("DELETE /apps/bye", Value::Null).await.status,
+        200
+    );
+    let mine = world.call("POST /apps/hello/domains", wish).await;
+    assert_eq!(mine.status, 201, "{mine:?}");
+    let rest = json!({"hostname": "*.example.com"});
+    let rest = world.call("POST /apps/hello/domains", rest).await;
+    assert_eq!(
+        rest.status, 201,
+        "a destroyed app leaves its hosts: {rest:?}"
+    );
+    world.end().await;
+}
+
 /// Request, body, status, part of the message.
 const BAD_INPUT: &str = r#"
 GET /nothing | null | 404 | The requested API endpoint was not found.
@@ -77,7 +145,8 @@ POST /apps | {"space": "x"} | 422 | `space` is not available
 POST /apps | {"stack": "cnb"} | 422 | there is no stack `cnb`
 POST /apps | {"stack": "container"} | 422 | images cannot be run yet
 POST /apps | [] | 422 | refused
-PATCH /apps/hello | {"name": "other"} | 422 | cannot be renamed yet
+PATCH /apps/hello | {"name": "git"} | 422 | `name`: this name is reserved
+PATCH /apps/hello | {"name": "taken"} | 422 | Name taken is already taken
 PATCH /apps/hello/formation | {"updates": [{"type": "web", "quantity": 1}]} | 404 | Couldn't find that process type.
 PATCH /apps/hello/formation | {"updates": [{"type": "web", "number": 1}]} | 422 | unknown field `number`
 POST /apps/hello/dynos | {"command": "ls"} | 409 | has nothing to run yet
@@ -88,7 +157,13 @@ POST /apps/hello/releases | {} | 422 | Give either `release` or `slug`.
 DELETE /apps/hello/dynos/web.1 | null | 404 | Couldn't find that dyno.
 DELETE /apps/hello/formations/web | null | 404 | Couldn't find that process type.
 POST /apps/hello/builds | {} | 422 | Builds begin with a push
-POST /apps/hello/domains | {} | 422 | Domains of your own cannot be added yet
+POST /apps/hello/domains | {} | 422 | missing field `hostname`
+POST /apps/hello/domains | {"hostname": "x"} | 422 | x is no host name
+POST /apps/hello/domains | {"hostname": "10.0.0.1"} | 422 | is an address
+POST /apps/hello/domains | {"hostname": "api.paas.localhost"} | 422 | belongs to the platform
+POST /apps/hello/domains | {"hostname": "a.com", "sni_endpoint": "x"} | 422 | `sni_endpoint`
+POST /apps/hello/domains | {"hostname": "taken.example"} | 422 | is added already
+DELETE /apps/hello/domains/a.com | null | 404 | Couldn't find that domain.
 DELETE /apps/hello/domains/hello.paas.localhost | null | 422 | cannot be removed
 POST /apps/hello/log-sessions | {"lines": 0} | 422 | `lines` is 1 to 1500.
 GET /apps/hello/pipeline-couplings | null | 404 | Couldn't find that pipeline coupling.
@@ -103,6 +178,12 @@ GET /streams/builds/x/y/z | null | 400 | The request cannot be read.
 async fn bad_input_has_a_message() {
     let world = World::new().await;
     world.call("POST /apps", json!({"name": "hello"})).await;
+    world.call("POST /apps", json!({"name": "taken"})).await;
+    let taken = json!({"hostname": "taken.example"});
+    assert_eq!(
+        world.call("POST /apps/taken/domains", taken).await.status,
+        201
+    );
     for row in BAD_INPUT.trim().lines() {
         let cells: Vec<_> = row.split(" | ").collect();
         let got = world

@@ -10,6 +10,8 @@ pub const DYNOS_PER_TYPE_MAX: u32 = 100;
 pub const FRAME_MAX_BYTES: usize = 1024 * 1024;
 /// Count of messages waiting for one peer on the feed; more: it is cut and takes a new snapshot.
 pub const FEED_QUEUE_MAX: usize = 1024;
+/// Count of an app's own domains. Ours: each is a row of the route table; Heroku allows 1,000.
+pub const DOMAINS_MAX: usize = 100;
 /// Milliseconds that an answer waits at most for a router to take a change of its table. Ours: a
 /// router takes one in 1 ms.
 pub const ROUTED_WAIT_MS: u64 = 500;

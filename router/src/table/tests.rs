@@ -17,6 +17,26 @@ fn app_at(table: &Table, host: &str) -> Option<String> {
 }
 
 #[test]
+fn a_wildcard_has_what_nobody_else_has() {
+    let table = Table::default();
+    let blank = route::State::Blank;
+    let routes = [
+        told(1, &["*.example.org"], blank.clone()),
+        told(2, &["www.example.org"], blank),
+    ];
+    table.apply(routes.iter());
+    for (host, app) in [
+        ("www.example.org", Some("app-2")),
+        ("a.example.org", Some("app-1")),
+        ("a.b.example.org", None),
+        ("example.org", None),
+        ("org", None),
+    ] {
+        assert_eq!(app_at(&table, host).as_deref(), app, "{host}");
+    }
+}
+
+#[test]
 fn hosts_follow_what_is_told() {
     let table = Table::default();
     let blank = route::State::Blank;
