@@ -55,7 +55,33 @@ pub(crate) enum Command {
     #[command(name = "git:credentials", hide = true)]
     GitCredentials(git::Credentials),
     #[command(flatten)]
+    Hosts(Hosts),
+    #[command(flatten)]
     Running(Running),
+}
+
+/// What is about the way in: host names, and the page in place of the app.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Hosts {
+    /// List the host names of an app
+    Domains(domains::Show),
+    /// Add a host name
+    #[command(name = "domains:add")]
+    DomainsAdd(domains::Named),
+    /// Remove a host name
+    #[command(name = "domains:remove")]
+    DomainsRemove(domains::Named),
+    /// Remove all host names that were added
+    #[command(name = "domains:clear")]
+    DomainsClear(domains::Clear),
+    /// Say whether maintenance mode is on
+    Maintenance(maintenance::Maintenance),
+    /// Show a maintenance page in place of the app
+    #[command(name = "maintenance:on")]
+    MaintenanceOn(maintenance::Maintenance),
+    /// Show the app again
+    #[command(name = "maintenance:off")]
+    MaintenanceOff(maintenance::Maintenance),
 }
 
 /// What is about the things that an app runs.
@@ -89,25 +115,6 @@ pub(crate) enum Running {
     Rollback(releases::Rollback),
     /// Run a command in a one-off dyno
     Run(run::Run),
-    /// List the host names of an app
-    Domains(domains::Show),
-    /// Add a host name
-    #[command(name = "domains:add")]
-    DomainsAdd(domains::Named),
-    /// Remove a host name
-    #[command(name = "domains:remove")]
-    DomainsRemove(domains::Named),
-    /// Remove all host names that were added
-    #[command(name = "domains:clear")]
-    DomainsClear(domains::Clear),
-    /// Say whether maintenance mode is on
-    Maintenance(maintenance::Maintenance),
-    /// Show a maintenance page in place of the app
-    #[command(name = "maintenance:on")]
-    MaintenanceOn(maintenance::Maintenance),
-    /// Show the app again
-    #[command(name = "maintenance:off")]
-    MaintenanceOff(maintenance::Maintenance),
     /// List the buildpacks
     Buildpacks(buildpacks::Show),
     /// Set the buildpack, or the one at --index
@@ -145,9 +152,30 @@ async fn with(client: &Client, command: Command) -> Result<ExitCode, Failure> {
         Command::Destroy(args) => about(client, &args.app, apps::destroy(client, &args)).await,
         Command::Open(args) => about(client, &args.app, apps::open(client, &args)).await,
         Command::GitRemote(args) => about(client, &args.app, git::remote(client, &args)).await,
+        Command::Hosts(command) => hosts(client, command).await,
         Command::Running(command) => running(client, command).await,
         // They need no sign-in and were run before.
         Command::Login(_) | Command::Logout | Command::GitCredentials(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn hosts(client: &Client, command: Hosts) -> Result<ExitCode, Failure> {
+    match command {
+        Hosts::Domains(args) => about(client, &args.app, domains::show(client, &args)).await,
+        Hosts::DomainsAdd(args) => about(client, &args.app, domains::add(client, &args)).await,
+        Hosts::DomainsRemove(args) => {
+            about(client, &args.app, domains::remove(client, &args)).await
+        }
+        Hosts::DomainsClear(args) => about(client, &args.app, domains::clear(client, &args)).await,
+        Hosts::Maintenance(args) => {
+            about(client, &args.app, maintenance::show(client, &args)).await
+        }
+        Hosts::MaintenanceOn(args) => {
+            about(client, &args.app, maintenance::switch(client, &args, true)).await
+        }
+        Hosts::MaintenanceOff(args) => {
+            about(client, &args.app, maintenance::switch(client, &args, false)).await
+        }
     }
 }
 
@@ -166,23 +194,6 @@ async fn running(client: &Client, command: Running) -> Result<ExitCode, Failure>
             about(client, &args.app, releases::rollback(client, &args)).await
         }
         Running::Run(args) => run::run(client, &args).await,
-        Running::Domains(args) => about(client, &args.app, domains::show(client, &args)).await,
-        Running::DomainsAdd(args) => about(client, &args.app, domains::add(client, &args)).await,
-        Running::DomainsRemove(args) => {
-            about(client, &args.app, domains::remove(client, &args)).await
-        }
-        Running::DomainsClear(args) => {
-            about(client, &args.app, domains::clear(client, &args)).await
-        }
-        Running::Maintenance(args) => {
-            about(client, &args.app, maintenance::show(client, &args)).await
-        }
-        Running::MaintenanceOn(args) => {
-            about(client, &args.app, maintenance::switch(client, &args, true)).await
-        }
-        Running::MaintenanceOff(args) => {
-            about(client, &args.app, maintenance::switch(client, &args, false)).await
-        }
         Running::Buildpacks(args) => {
             about(client, &args.app, buildpacks::show(client, &args)).await
         }
