@@ -9,8 +9,9 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 
 use crate::net::Seat;
 use crate::sys::process::{Side, clone_into, exit};
@@ -23,6 +24,13 @@ const FIRST: u32 = 1 << 20;
 const FIRST_JOB_SLOT: u16 = 16_384;
 /// Host ids of keepers, one per slot: above all that is mapped.
 const FIRST_KEEPER: u32 = 0x7000_0000;
+/// Host ids that own the namespaces, one per slot; no process has one for longer than it takes to
+/// make its namespace.
+///
+/// The kernel charges inotify instances, queues, waiting signals and the like of everybody inside
+/// to the namespace's owner as well (`inc_ucount` in kernel/ucount.c). Were that root, a single
+/// dyno could leave none to all others and to the host.
+const FIRST_OWNER: u32 = 0x7100_0000;
 /// Count of namespaces that wait ready for dynos, and for jobs. A cold one takes 0.3 ms.
 const READY: usize = 8;
 
@@ -57,6 +65,11 @@ impl Slot {
     pub(super) const fn keeper(self) -> u32 {
         FIRST_KEEPER + self.0 as u32
     }
+
+    /// The host's user that the namespace belongs to.
+    const fn owner(self) -> u32 {
+        FIRST_OWNER + self.0 as u32
+    }
 }
 
 /// The namespaces that were made so far; each costs the kernel about a kilobyte and is used again
@@ -90,19 +103,19 @@ impl Ids {
 fn make(slot: Slot) -> io::Result<OwnedFd> {
     let (mut go, tell_go) = io::pipe()?;
     let (mut hear, tell) = io::pipe()?;
-    let pid = match clone_into(libc::CLONE_NEWUSER, None)? {
+    let pid = match clone_into(0, None)? {
         Side::Child => {
             drop((tell_go, hear));
-            exit(i32::from(be_inside(&mut go, tell).is_err()))
+            exit(i32::from(be_inside(slot, &mut go, tell).is_err()))
         }
         Side::Parent { pid, pidfd: _ } => pid,
     };
     drop((go, tell));
-    let made = map(pid, slot, tell_go).and_then(|ns| {
-        let mut word = [0];
-        hear.read_exact(&mut word)?;
-        Ok(ns)
-    });
+    let mut word = [0];
+    let made = hear
+        .read_exact(&mut word)
+        .and_then(|()| map(pid, slot, tell_go))
+        .and_then(|ns| hear.read_exact(&mut word).map(|()| ns));
     waitpid(Pid::from_raw(pid), None)?;
     made
 }
@@ -116,11 +129,16 @@ fn map(pid: i32, slot: Slot, mut tell_go: io::PipeWriter) -> io::Result<OwnedFd>
     Ok(ns.into())
 }
 
-/// Inside, once there is a map: nobody makes a user namespace below this one, ever.
-fn be_inside(go: &mut io::PipeReader, mut tell: io::PipeWriter) -> io::Result<()> {
+/// Makes the namespace as its owner. Inside, once there is a map: nobody makes a user namespace
+/// below this one, ever.
+fn be_inside(slot: Slot, go: &mut io::PipeReader, mut tell: io::PipeWriter) -> io::Result<()> {
+    let owner = Uid::from_raw(slot.owner());
+    nix::unistd::setresuid(owner, owner, owner)?;
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    tell.write_all(b"u")?;
     let mut word = [0];
     go.read_exact(&mut word)?;
-    let root = nix::unistd::Uid::from_raw(0);
+    let root = Uid::from_raw(0);
     nix::unistd::setresuid(root, root, root)?;
     fs::write("/proc/sys/user/max_user_namespaces", "0")?;
     tell.write_all(b"r")
@@ -136,6 +154,7 @@ mod tests {
         let last_job = Slot::of_job(u16::try_from(model::limits::JOBS_MAX).unwrap());
         assert!(last_dyno.base() < Slot::of_job(0).base());
         assert!(last_job.base().checked_add(IDS).unwrap() < Slot::of_dyno(0).keeper());
+        assert!(last_job.keeper() < Slot::of_dyno(0).owner());
         assert_eq!(Slot::of_dyno(1).base(), 1_048_576 + 65_536);
     }
 }
