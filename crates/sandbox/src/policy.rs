@@ -239,9 +239,10 @@ impl Policy {
     /// Gives a dyno its seat. To be done before a process is in the cgroup.
     ///
     /// # Errors
-    /// A program is not attached any more, or the map is full: the dyno must not start.
+    /// A program of the law is not attached any more, or the map is full: the dyno must not start.
     pub fn admit(&self, cgroup: u64, seat: &Seat) -> io::Result<()> {
-        self.verify().map_err(io::Error::other)?;
+        let law = self.links.verify_law(&self.attachments);
+        law.map_err(io::Error::other)?;
         self.dynos.set(&cgroup.to_ne_bytes(), &record::dyno(seat))
     }
 
@@ -304,7 +305,8 @@ impl Policy {
         })
     }
 
-    /// Asks the kernel whether each program is still attached. [`Self::admit`] does so, too.
+    /// Asks the kernel whether each program is still attached. [`Self::admit`] asks for those that
+    /// no other one stands in for.
     pub fn verify(&self) -> Result<(), PolicyError> {
         self.links.verify(&self.attachments)
     }

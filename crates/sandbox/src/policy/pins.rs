@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statfs::statfs;
 
-use super::hooks::{LINKS, Link};
+use super::hooks::{LAW, LINKS, Link};
 use super::object;
 use super::tree::Attachments;
 use super::{PolicyError, kernel};
@@ -139,7 +139,16 @@ impl Links {
 
     /// Asks the kernel for each link whether it still hangs where it shall.
     pub(super) fn verify(&self, attachments: &Attachments) -> Result<(), PolicyError> {
-        for (link, fd) in &self.links {
+        self.verify_first(self.links.len(), attachments)
+    }
+
+    /// The same for those without which a port could be open, in a fifth of the time.
+    pub(super) fn verify_law(&self, attachments: &Attachments) -> Result<(), PolicyError> {
+        self.verify_first(LAW, attachments)
+    }
+
+    fn verify_first(&self, count: usize, attachments: &Attachments) -> Result<(), PolicyError> {
+        for (link, fd) in self.links.iter().take(count) {
             let info = bpf::link_info(fd.as_fd()).map_err(kernel("ask for a link"))?;
             if (info.cgroup, info.attach_type) != (attachments.of(link.tree).id, link.at) {
                 return Err(PolicyError::Detached { hook: link.program });
