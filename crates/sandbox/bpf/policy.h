@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 #define DYNOS_MAX 16384
+#define OWNERS_MAX 32768
 #define DENIED_MAX 1024
 #define REFUSALS_MAX 16384
 #define EVENTS_BYTES (256 * 1024)

@@ -185,6 +185,9 @@ fn admissions(policy: &Policy) {
 
 fn tell(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
+    if times.is_empty() {
+        return println!("{what:<30} never");
+    }
     let at = |part: usize| micros(times[times.len() * part / 100]);
     let (half, most) = (at(50), at(99));
     println!("{what:<30} {half:>9.1} us p50 {most:>9.1} us p99");

@@ -47,7 +47,7 @@ const fn isolated(program: &'static str, at: u32) -> Link {
 pub(super) const LAW: usize = 3;
 
 /// All of them. The law comes first: while they are attached one by one nothing is open.
-pub(super) const LINKS: [Link; 19] = [
+pub(super) const LINKS: [Link; 21] = [
     central("ingress", 0),
     central("egress", 1),
     central("sock_create", 2),
@@ -66,5 +66,7 @@ pub(super) const LINKS: [Link; 19] = [
     central("getsockname6", 32),
     central("listened", 3),
     isolated("sock_remember", 2),
+    isolated("bind4_remember", 8),
+    isolated("bind6_remember", 9),
     isolated("listened", 3),
 ];

@@ -18,7 +18,9 @@ static PORT: &[u8] = aya::include_bytes_aligned!("../../bpf/port.bpf.o");
 static LSM: &[u8] = aya::include_bytes_aligned!("../../bpf/lsm.bpf.o");
 
 /// Maps that outlive their programs.
-pub(super) const MAPS: [&str; 6] = ["dynos", "refusals", "events", "deny", "pace", "sockets"];
+const MAPS: [&str; 7] = [
+    "dynos", "refusals", "events", "deny", "pace", "sockets", "owners",
+];
 
 /// Those that the second object shares with the first.
 const LSM_MAPS: [&str; 3] = ["dynos", "refusals", "events"];

@@ -98,7 +98,7 @@ fn outlives_its_loader() {
     holds(&world, &mut dyno, &mut neighbour, "loaded");
     let before = world.links();
     world.policy = None;
-    assert!(before.len() >= 19);
+    assert!(before.len() >= 21);
     assert_eq!(world.links(), before);
     holds(&world, &mut dyno, &mut neighbour, "the loader is gone");
     let mut stranger = world.stranger(0);
