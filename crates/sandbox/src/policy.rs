@@ -222,18 +222,17 @@ impl Policy {
         let map = |name, key_bytes, value_bytes| open_map(&pins, name, key_bytes, value_bytes);
         replace_denied(&map("deny", record::DENY_KEY_BYTES, 4)?, deny)
             .map_err(kernel("fill the map of what is denied"))?;
+        pins.forget_others(&links)
+            .map_err(kernel("remove the former links"))?;
         let lsm = pins.complete(&links, &attachments);
-        let policy = Self {
+        Ok(Self {
             links,
             dynos: map("dynos", 8, record::DYNO_BYTES)?,
             refusals: map("refusals", record::REFUSAL_BYTES, 8)?,
             events: open_events(&pins)?,
             lacks: lsm.err().as_deref().map(without_lsm).into_iter().collect(),
             attachments,
-        };
-        pins.forget_former()
-            .map_err(kernel("remove the former links"))?;
-        Ok(policy)
+        })
     }
 
     /// Gives a dyno its seat. To be done before a process is in the cgroup.

@@ -93,16 +93,21 @@ impl Pins {
         let number = sets.last().map_or(0, |set| number(set) + 1);
         let folder = self.0.join(format!("links-{}-{number}", object::version()));
         std::fs::create_dir(&folder).map_err(kernel("make a folder of links"))?;
-        object::attach(self, attachments, &folder)?;
-        Links::open(&folder, attachments)
+        let made = object::attach(self, attachments, &folder)
+            .and_then(|()| Links::open(&folder, attachments));
+        if made.is_err() {
+            std::fs::remove_dir_all(&folder).map_err(kernel("remove a half set of links"))?;
+        }
+        made
     }
 
-    /// Removes all sets but the newest.
-    pub(super) fn forget_former(&self) -> io::Result<()> {
-        let mut sets = self.sets()?;
-        sets.pop();
-        sets.iter()
-            .try_for_each(|set| std::fs::remove_dir_all(self.0.join(set)))
+    /// Removes all sets but this one.
+    pub(super) fn forget_others(&self, links: &Links) -> io::Result<()> {
+        let sets = self.sets()?;
+        let others = sets.iter().map(|set| self.0.join(set));
+        others
+            .filter(|set| *set != links.folder)
+            .try_for_each(std::fs::remove_dir_all)
     }
 }
 

@@ -173,10 +173,11 @@ fn another_version_takes_over_without_a_gap() {
     );
     assert_eq!(dyno.does("d = p.accept()[0]"), "ok");
 
-    // As if the links that are there were of another version.
+    // As if the links that are there were of another version, and a nursery had died over the next.
     let set = world.links()[0].parent().unwrap().to_owned();
     world.policy = None;
     std::fs::rename(&set, set.with_file_name("links-0123456789abcdef-0")).unwrap();
+    std::fs::create_dir(set.with_file_name("links-fedcba9876543210-7")).unwrap();
     let knock = format!(
         "import time\nend = time.monotonic() + 1.5\nfound = []\n\
          while time.monotonic() < end: found += json.loads(reached([['{}', 3000]]))",
@@ -191,6 +192,9 @@ fn another_version_takes_over_without_a_gap() {
     assert_eq!(neighbour.does("found"), "[]");
     assert_eq!(router.does("c.send(b'still here')"), "10");
     assert_eq!(dyno.does("d.recv(99).decode()"), "still here");
+    let left = std::fs::read_dir(world.run.join("bpf")).unwrap();
+    let left = left.filter(|entry| name(&entry.as_ref().unwrap().path()).starts_with("links-"));
+    assert_eq!(left.count(), 1);
     let sets: Vec<_> = world
         .links()
         .iter()
