@@ -20,12 +20,15 @@ mod firewall;
 mod helper;
 mod link;
 mod namespace;
+mod pace;
 mod pool;
 mod resolver;
 mod rules;
 mod seat;
+mod tables;
 mod tool;
 mod uplink;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -43,6 +46,7 @@ pub use seat::Seat;
 use link::Links;
 use resolver::Resolver;
 use tool::Tool;
+use watch::Watch;
 
 /// Why a network could not be made or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,14 @@ pub enum NetworkError {
     DynoNet(u8),
 }
 
+impl NetworkError {
+    /// The error and its cause, as one text: a helper's words cross a socket.
+    fn chain(&self) -> String {
+        let cause = std::error::Error::source(self);
+        cause.map_or_else(|| self.to_string(), |cause| format!("{self}: {cause}"))
+    }
+}
+
 fn kernel(doing: &str) -> impl FnOnce(io::Error) -> NetworkError {
     move |source| NetworkError::Kernel {
         doing: doing.to_owned(),
@@ -102,42 +114,52 @@ pub struct Host {
     iptables_restore: Tool,
     /// The owners' dyno networks that were made or adopted and not released.
     dyno_nets: BTreeMap<u8, OwnedFd>,
+    watch: Watch,
 }
 
 impl Host {
     /// Makes bridges and rules, or brings those that are there up to date. Repeating it disturbs no
     /// connection. Switches IPv4 forwarding on, which stays on: others may rely on it meanwhile.
     pub fn set_up(name: &instance::Name, range: Range) -> Result<Self, NetworkError> {
-        let (nft, iptables_restore) = (Tool::nft()?, Tool::iptables_restore()?);
+        let iptables_restore = Tool::iptables_restore()?;
         let resolver = Resolver::of_host();
         let links = all_links(&mut open_links()?)?;
-        let uplink = uplink::of_host(&links);
-        let host = Self {
+        let mut host = Self {
             name: name.clone(),
             range,
-            mtu: uplink.map_or(MTU_DEFAULT, |link| link.mtu),
+            mtu: uplink::of_host(&links).map_or(MTU_DEFAULT, |link| link.mtu),
             resolver,
             iptables_restore,
             dyno_nets: BTreeMap::new(),
-        };
-        let mut facts = rules::Facts {
-            name,
-            range,
-            uplink: uplink.map(|link| link.name.as_str()),
-            resolvers: &host.resolver.addresses,
-            counts_connections: true,
+            watch: Watch::begin().map_err(kernel("listen for changed rules"))?,
         };
         // Rules before bridges: no packet passes a bridge that nothing guards.
+        host.load_tables()?;
+        host.remember_rules()?;
+        host.bridges()?;
+        write_setting("net/ipv4/ip_forward", "1")?;
+        firewall::let_pass(name)?;
+        Ok(host)
+    }
+
+    /// Replaces the instance's tables with what they shall be.
+    fn load_tables(&self) -> Result<(), NetworkError> {
+        let nft = Tool::nft()?;
+        let links = all_links(&mut open_links()?)?;
+        let mut facts = rules::Facts {
+            name: &self.name,
+            range: self.range,
+            uplink: uplink::of_host(&links).map(|link| link.name.as_str()),
+            resolvers: &self.resolver.addresses,
+            counts_connections: true,
+        };
         if nft.run(&["-f", "-"], &rules::host_table(&facts)).is_err() {
             facts.counts_connections = false;
             nft.run(&["-f", "-"], &rules::host_table(&facts))?;
         }
         // A kernel without nft's bridge family goes on with the other two guards; `doctor` tells.
-        drop(nft.run(&["-f", "-"], &rules::bridge_table(name, range)));
-        host.bridges()?;
-        write_setting("net/ipv4/ip_forward", "1")?;
-        firewall::let_pass(name)?;
-        Ok(host)
+        drop(nft.run(&["-f", "-"], &rules::bridge_table(&self.name, self.range)));
+        Ok(())
     }
 
     fn bridges(&self) -> Result<(), NetworkError> {

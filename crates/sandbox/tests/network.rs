@@ -8,6 +8,8 @@
 
 #[path = "network/harness.rs"]
 mod harness;
+#[path = "network/flush.rs"]
+mod flush;
 #[path = "network/central.rs"]
 mod central;
 
@@ -21,7 +23,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sandbox::net::{Host, Pool, Seat};
 
 use harness::{
-    PATIENCE, World, inside, ip, iptables, links_of, listen, on_a_host_of_its_own, reaches,
+    PATIENCE, World, inside, ip, iptables, links_of, listen, nft, on_a_host_of_its_own, reaches,
     wait_until, which_answer,
 };
 
@@ -316,7 +318,7 @@ fn beside_a_firewall_that_drops_forwarded_packets() {
         Host::set_up(&world.name, world.range).unwrap();
         assert_eq!(
             iptables("-S FORWARD").lines().count(),
-            5,
+            7,
             "policy, and once our rules"
         );
 
@@ -329,6 +331,12 @@ fn beside_a_firewall_that_drops_forwarded_packets() {
         );
         Host::set_up(&world.name, world.range).unwrap();
         assert!(reaches_web());
+
+        nft("add table inet strict");
+        nft("add chain inet strict way { type filter hook forward priority 0 ; policy drop ; }");
+        assert!(!reaches_web(), "no rule of ours can help");
+        let lines = Host::doctor(&world.name).unwrap().join("\n");
+        assert!(lines.contains("chain inet strict way drops"), "{lines}");
 
         iptables("-I FORWARD 1 -i docker0 -j ACCEPT");
         drop(world);

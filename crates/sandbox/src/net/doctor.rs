@@ -50,6 +50,12 @@ impl Host {
         } else if !tables.contains(&format!("table bridge {name}")) {
             lines.push(NO_SOURCE_CHECK.to_owned());
         }
+        if tables.contains(&format!("table inet {name}")) {
+            let table = Tool::nft()?.run(&["-t", "list", "table", "inet", name.as_str()], "")?;
+            if !table.contains("set connected {") {
+                lines.push(CANNOT_COUNT.to_owned());
+            }
+        }
         lines.extend(firewall::doctor(name)?);
         Ok(lines)
     }
@@ -80,3 +86,5 @@ const NO_RESOLVER: &str = "no name server that dynos can reach: /etc/resolv.conf
                            loopback or IPv6 ones; add an IPv4 one";
 const NO_SOURCE_CHECK: &str = "this kernel's nft has no bridge family (CONFIG_NF_TABLES_BRIDGE): \
                                false senders are refused per bridge, not per dyno";
+const CANNOT_COUNT: &str = "this kernel's nft cannot count connections (CONFIG_NFT_CONNLIMIT): how \
+                            many a dyno begins is limited, how many it has open is not";

@@ -155,8 +155,8 @@ fn make_all(host: &Host, places: &[Place], to: BorrowedFd<'_>) {
     for place in places {
         let made = maker
             .as_mut()
-            .map_err(|e| chain(e))
-            .and_then(|maker| maker.make(*place).map_err(|e| chain(&e)));
+            .map_err(|error| error.chain())
+            .and_then(|maker| maker.make(*place).map_err(|error| error.chain()));
         let (error, ns) = match made {
             Ok(ns) => (None, Some(ns)),
             Err(error) => (Some(error), None),
@@ -171,10 +171,4 @@ fn make_all(host: &Host, places: &[Place], to: BorrowedFd<'_>) {
             return;
         }
     }
-}
-
-/// The error and its causes, as one text: the helper's words cross a socket.
-fn chain(error: &NetworkError) -> String {
-    let cause = std::error::Error::source(error);
-    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

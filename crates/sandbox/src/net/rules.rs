@@ -70,7 +70,7 @@ table inet {name} {{
         oifname {ours} counter name "to_neighbour" drop
         jump limits
         {ask_resolver}
-        ip daddr {{ 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, {range}, 224.0.0.0/3 }} counter name "to_reserved" drop
+        ip daddr {{ 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, {range} }} counter name "to_reserved" drop
         {not_uplink}meta oifkind "bridge" counter name "to_bridge" drop
         accept
     }}
@@ -96,6 +96,7 @@ fn source_chain(name: &instance::Name, range: Range, ours: &str) -> String {
         iifname "{builds}" ip saddr != {build_net}/18 counter name "false_sender" drop
         iifname "{central}" iifname . ip saddr != @dyno_nets counter name "false_sender" drop
         iifname != {{ "lo", "{dynos}", "{builds}", "{central}" }} ip saddr {range} counter name "false_sender" drop
+        iifname {ours} ip daddr 224.0.0.0/3 counter name "to_reserved" drop
     }}
 "#
     )
@@ -352,6 +353,7 @@ table inet paas {
         iifname "paas-bb" ip saddr != 10.201.192.1/18 counter name "false_sender" drop
         iifname "paas-c*" iifname . ip saddr != @dyno_nets counter name "false_sender" drop
         iifname != { "lo", "paas-br", "paas-bb", "paas-c*" } ip saddr 10.201.0.0/16 counter name "false_sender" drop
+        iifname { "paas-br", "paas-bb", "paas-c*" } ip daddr 224.0.0.0/3 counter name "to_reserved" drop
     }
     chain limits {
         ct state != new return
@@ -375,7 +377,7 @@ table inet paas {
         oifname { "paas-br", "paas-bb", "paas-c*" } counter name "to_neighbour" drop
         jump limits
         ip daddr { 10.0.0.53, 1.1.1.1 } meta l4proto { tcp, udp } th dport 53 accept
-        ip daddr { 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 10.201.0.0/16, 224.0.0.0/3 } counter name "to_reserved" drop
+        ip daddr { 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 10.201.0.0/16 } counter name "to_reserved" drop
         oifname != "eth0" meta oifkind "bridge" counter name "to_bridge" drop
         accept
     }

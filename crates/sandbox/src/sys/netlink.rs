@@ -1,15 +1,17 @@
-//! Route netlink by hand: a message builder, and a blocking socket that sends one message and
-//! reads its acknowledgement.
+//! Netlink by hand: a message builder, a blocking socket that sends one message and reads its
+//! acknowledgement, and a socket that hears of changes.
 //!
 //! In: bytes of a request; out: nothing, dumped messages, or the kernel's errno. Called by
-//! `net::link` alone, which knows what the messages mean. No `ip` is executed and no crate for
-//! netlink is linked: five kinds of messages do not pay for one. netlink(7), rtnetlink(7).
+//! `net::link` and `net::tables`, which know what the messages mean. No `ip` is executed and no
+//! crate for netlink is linked: a few kinds of messages do not pay for one. netlink(7),
+//! rtnetlink(7).
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto,
+    socket,
 };
 
 /// `nlmsghdr`: length u32, kind u16, flags u16, sequence u32, port u32.
@@ -88,7 +90,7 @@ impl Message {
     }
 }
 
-/// A blocking `NETLINK_ROUTE` socket. It stays in the net namespace in which it was opened,
+/// A blocking netlink socket. It stays in the net namespace in which it was opened,
 /// wherever its process goes afterwards.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -97,13 +99,22 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens one in the calling thread's net namespace.
+    /// Opens one for links, addresses and routes in the calling thread's net namespace.
     pub(crate) fn open() -> io::Result<Self> {
+        Self::of(SockProtocol::NetlinkRoute)
+    }
+
+    /// Opens one for the tables of nftables.
+    pub(crate) fn netfilter() -> io::Result<Self> {
+        Self::of(SockProtocol::NetlinkNetFilter)
+    }
+
+    fn of(protocol: SockProtocol) -> io::Result<Self> {
         let fd = socket(
             AddressFamily::Netlink,
             SockType::Raw,
             SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkRoute,
+            protocol,
         )?;
         Ok(Self { fd, sequence: 0 })
     }
@@ -135,20 +146,76 @@ impl Socket {
                 other => other?,
             };
             let datagram = buffer.get(..count).ok_or_else(torn)?;
-            if parse(datagram, self.sequence, &mut answers)? {
+            if read(datagram, Some(self.sequence), &mut answers)? {
                 return Ok(answers);
             }
         }
     }
 }
 
-/// Reads the messages of one datagram; true when the answer to `sequence` is complete.
-fn parse(mut rest: &[u8], sequence: u32, answers: &mut Vec<(u16, Vec<u8>)>) -> io::Result<bool> {
+/// Hears of every change of the tables of nftables in the net namespace in which it was opened.
+#[derive(Debug)]
+pub(crate) struct Changes(OwnedFd);
+
+/// `NFNLGRP_NFTABLES` of `linux/netfilter/nfnetlink.h`, as a bit.
+const TABLES_GROUP: u32 = 1 << 6;
+/// Datagrams that are read at one go; the rest keeps the socket readable.
+const CHANGES_AT_ONCE: usize = 64;
+
+impl Changes {
+    /// Begins to listen.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let protocol = SockProtocol::NetlinkNetFilter;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, TABLES_GROUP))?;
+        Ok(Self(fd))
+    }
+
+    /// Takes what there is to hear, without waiting: whether `concerns` holds for any of it. True
+    /// as well when the kernel had to drop some.
+    pub(crate) fn any(&self, concerns: impl Fn(&(u16, Vec<u8>)) -> bool) -> io::Result<bool> {
+        let mut buffer = vec![0; RECEIVE_MAX_BYTES];
+        let mut is_any = false;
+        for _ in 0..CHANGES_AT_ONCE {
+            match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Err(nix::Error::EAGAIN) => break,
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::ENOBUFS) => is_any = true,
+                Err(error) => return Err(error.into()),
+                Ok(count) => {
+                    let mut changes = Vec::new();
+                    // Changes carry the sequence number of whoever made them.
+                    read(buffer.get(..count).unwrap_or(&[]), None, &mut changes)?;
+                    is_any |= changes.iter().any(&concerns);
+                }
+            }
+        }
+        Ok(is_any)
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Reads the messages of one datagram, those with this sequence number or all; true when the
+/// answer is complete.
+fn read(
+    mut rest: &[u8],
+    sequence: Option<u32>,
+    answers: &mut Vec<(u16, Vec<u8>)>,
+) -> io::Result<bool> {
     while !rest.is_empty() {
         let length = field(rest, 0, u32::from_ne_bytes)? as usize;
         let kind = field(rest, 4, u16::from_ne_bytes)?;
         let payload = rest.get(HEADER_BYTES..length).ok_or_else(torn)?;
-        if field(rest, 8, u32::from_ne_bytes)? == sequence {
+        let is_meant = sequence.is_none_or(|number| {
+            field(rest, 8, u32::from_ne_bytes).is_ok_and(|found| found == number)
+        });
+        if is_meant {
             match i32::from(kind) {
                 libc::NLMSG_ERROR => return errno(payload).map(|()| true),
                 libc::NLMSG_DONE => return Ok(true),
@@ -227,7 +294,7 @@ mod tests {
             Message::new(kind, 0, payload).finish(sequence)
         };
         let check = |datagram: &[u8], expected: Result<bool, i32>| {
-            let found = parse(datagram, 7, &mut Vec::new());
+            let found = read(datagram, Some(7), &mut Vec::new());
             assert_eq!(found.map_err(|e| e.raw_os_error().unwrap_or(-1)), expected);
         };
         let refused = (-libc::EEXIST).to_ne_bytes();

@@ -4,7 +4,7 @@
 //! address, and the second law must hold alone.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -13,8 +13,10 @@ use model::network::{Seat, central_port, private_loopback6};
 use sandbox::net::Host;
 
 use crate::harness::{
-    PATIENCE, World, inside, links_of, listen, on_a_host_of_its_own, reaches, wait_until,
+    PATIENCE, World, counted, inside, ip, links_of, listen, on_a_host_of_its_own, reaches,
+    reaches_from, wait_until,
 };
+use crate::{A, BUILD};
 
 const MINE: u8 = 5;
 const THEIRS: u8 = 6;
@@ -138,5 +140,245 @@ fn a_dyno_net_lives_as_long_as_a_dyno_and_is_found_again() {
         let ns = world.host.dyno_net(MINE).unwrap();
         let _app = inside(&ns, || TcpListener::bind(place).unwrap());
         assert!(reaches(place));
+    });
+}
+
+/// Sends one datagram from an address of the calling thread's namespace.
+fn speak(from: Ipv4Addr, to: SocketAddr) {
+    let socket = UdpSocket::bind((from, 0)).unwrap();
+    socket.set_broadcast(true).unwrap();
+    // The kernel may refuse on its own; then nothing is counted, and the test says so.
+    drop(socket.send_to(b"hello", to));
+}
+
+#[test]
+fn each_forbidden_way_is_dropped_by_a_rule_of_ours() {
+    on_a_host_of_its_own(|| {
+        let mut world = World::make();
+        let (mine, theirs) = (
+            world.host.dyno_net(MINE).unwrap(),
+            world.host.dyno_net(THEIRS).unwrap(),
+        );
+        let [isolated, build] = [A, BUILD].map(|seat| world.host.namespace(seat).unwrap());
+        let me = world.range.central_address(seat(MINE, 3));
+        let neighbour = world.range.central_address(seat(THEIRS, 3));
+        let bridged = bridged_neighbour(&world);
+        let _all_listen = [&theirs, &isolated, &build, &world.outside, &bridged.1]
+            .map(|ns| inside(ns, || listen(5000)));
+        let _on_host = listen(5000);
+        // A host that knows a way to everywhere, so that it is a rule that says no.
+        ip(&format!("route add default via {}", world.outside_address));
+
+        let range = world.range;
+        let other_link_local = Ipv4Addr::new(169, 254, 9, 9);
+        let cases = [
+            ("the host's LAN", world.lan_address, "to_host"),
+            ("the gateway", range.central_gateway(MINE), "to_host"),
+            ("a gateway", range.central_gateway(THEIRS), "to_host"),
+            ("a bridge's address", range.dyno_gateway(), "to_host"),
+            ("another owner's dyno", neighbour, "to_neighbour"),
+            ("an isolated dyno", world.host.address(A), "to_neighbour"),
+            ("a build", world.host.address(BUILD), "to_neighbour"),
+            ("another network of the host", bridged.0, "to_bridge"),
+            ("the cloud's secrets", world.metadata, "to_reserved"),
+            ("no network", range.central_gateway(99), "to_reserved"),
+            ("link-local", other_link_local, "to_reserved"),
+        ];
+        for (what, address, counter) in cases {
+            let to = SocketAddr::from((address, 5000));
+            for way in ["tcp", "udp"] {
+                let before = counted(&world.name, counter);
+                if way == "tcp" {
+                    assert!(!inside(&mine, || reaches_from(me, to)), "{what}");
+                } else {
+                    inside(&mine, || speak(me, to));
+                }
+                wait_until(what, || counted(&world.name, counter) > before);
+            }
+        }
+        for many in [
+            Ipv4Addr::new(224, 0, 0, 1),
+            Ipv4Addr::new(239, 1, 2, 3),
+            Ipv4Addr::BROADCAST,
+        ] {
+            let before = counted(&world.name, "to_reserved");
+            // From eth0's own address: with another one the kernel keeps them on lo.
+            inside(&mine, || {
+                speak(range.central_inside(MINE), (many, 5000).into());
+            });
+            wait_until("many at once", || {
+                counted(&world.name, "to_reserved") > before
+            });
+        }
+    });
+}
+
+#[test]
+fn into_a_dyno_net_comes_only_what_the_host_sends() {
+    on_a_host_of_its_own(|| {
+        let mut world = World::make();
+        let [mine, theirs] = [MINE, THEIRS].map(|net| world.host.dyno_net(net).unwrap());
+        let [isolated, build] = [A, BUILD].map(|seat| world.host.namespace(seat).unwrap());
+        let bridged = bridged_neighbour(&world);
+        let me = SocketAddr::from((world.range.central_address(seat(MINE, 3)), 5000));
+        let _app = inside(&mine, || TcpListener::bind(me).unwrap());
+        assert!(reaches(me));
+        for (what, ns) in [
+            ("an isolated dyno", &isolated),
+            ("a build", &build),
+            ("another owner's dyno", &theirs),
+            ("the LAN", &world.outside),
+            ("another network of the host", &bridged.1),
+        ] {
+            let before = counted(&world.name, "to_neighbour");
+            assert!(!inside(ns, || reaches(me)), "{what}");
+            assert!(counted(&world.name, "to_neighbour") > before, "{what}");
+        }
+    });
+}
+
+/// A machine behind a bridge that is not ours, as Docker makes them.
+fn bridged_neighbour(world: &World) -> (Ipv4Addr, OwnedFd) {
+    let ns = std::thread::spawn(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        OwnedFd::from(std::fs::File::open("/proc/thread-self/ns/net").unwrap())
+    });
+    let ns = ns.join().unwrap();
+    let far = format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        std::os::fd::AsRawFd::as_raw_fd(&ns)
+    );
+    let name = &world.name;
+    ip(&format!("link add {name}-x type bridge"));
+    ip(&format!("address add 198.19.0.1/24 dev {name}-x"));
+    ip(&format!("link set {name}-x up"));
+    ip(&format!(
+        "link add {name}-y master {name}-x type veth peer name eth0 netns {far}"
+    ));
+    ip(&format!("link set {name}-y up"));
+    inside(&ns, || {
+        ip("address add 198.19.0.2/24 dev eth0");
+        ip("link set eth0 up");
+        ip("route add default via 198.19.0.1");
+    });
+    let address = Ipv4Addr::new(198, 19, 0, 2);
+    let _web = inside(&ns, || listen(9));
+    wait_until("the bridge carries packets", || {
+        reaches((address, 9).into())
+    });
+    (address, ns)
+}
+
+#[test]
+fn a_dyno_net_speaks_with_its_own_addresses_alone() {
+    on_a_host_of_its_own(|| {
+        let mut world = World::make();
+        let ns = world.host.dyno_net(MINE).unwrap();
+        drop(world.host.dyno_net(THEIRS).unwrap());
+        let ear = inside(&world.outside, || {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 9000)).unwrap()
+        });
+        ear.set_read_timeout(Some(PATIENCE)).unwrap();
+        let far = SocketAddr::from((world.outside_address, 9000));
+        let is_heard = |from: Ipv4Addr| {
+            inside(&ns, || speak(from, far));
+            ear.recv(&mut [0; 16]).is_ok()
+        };
+        for host in [3, 254] {
+            assert!(is_heard(world.range.central_address(seat(MINE, host))));
+        }
+        // What only the host's root could do inside: addresses that belong to others.
+        for stolen in [
+            world.range.central_address(seat(THEIRS, 3)),
+            world.range.central_address(seat(99, 3)),
+            world.host.address(A),
+            world.lan_address,
+            Ipv4Addr::new(9, 9, 9, 9),
+        ] {
+            inside(&ns, || ip(&format!("address add {stolen}/32 dev lo")));
+            let before = counted(&world.name, "false_sender");
+            assert!(!is_heard(stolen), "{stolen}");
+            assert!(counted(&world.name, "false_sender") > before, "{stolen}");
+        }
+        // And nobody outside speaks as one of ours.
+        let ours = world.range.central_address(seat(MINE, 3));
+        inside(&world.outside, || {
+            ip(&format!("address add {ours}/32 dev lo"));
+        });
+        let before = counted(&world.name, "false_sender");
+        inside(&world.outside, || {
+            speak(ours, (world.lan_address, 9000).into());
+        });
+        wait_until("the false sender", || {
+            counted(&world.name, "false_sender") > before
+        });
+    });
+}
+
+#[test]
+fn two_instances_side_by_side() {
+    on_a_host_of_its_own(|| {
+        let mut one = World::make();
+        let mut two = World::make();
+        let (a, b) = (
+            one.host.dyno_net(MINE).unwrap(),
+            two.host.dyno_net(MINE).unwrap(),
+        );
+        let app = |world: &World, ns: &OwnedFd| {
+            let place = SocketAddr::from((world.range.central_address(seat(MINE, 3)), 10_000));
+            (place, inside(ns, || TcpListener::bind(place).unwrap()))
+        };
+        let ((first, _one_listens), (second, _two_listens)) = (app(&one, &a), app(&two, &b));
+        assert!(reaches(first) && reaches(second), "the host reaches both");
+        for (ns, other, guard) in [(&a, second, &two.name), (&b, first, &one.name)] {
+            let before = counted(guard, "to_neighbour");
+            assert!(
+                !inside(ns, || reaches(other)),
+                "one instance reaches the other"
+            );
+            assert!(counted(guard, "to_neighbour") > before, "{guard}");
+        }
+        let gone = one.name.clone();
+        drop(one);
+        assert_eq!(links_of(&gone), Vec::<String>::new());
+        assert_eq!(Host::strays(&gone).unwrap(), Vec::<String>::new());
+        assert!(reaches(second), "the other one does not notice");
+        let web = inside(&two.outside, || listen(80));
+        assert!(inside(&b, || reaches((two.outside_address, 80).into())));
+        drop(web);
+    });
+}
+
+/// One dyno opens all it can; the other one does not notice.
+#[test]
+fn connections_are_limited_per_address() {
+    on_a_host_of_its_own(|| {
+        let mut world = World::make();
+        let ns = world.host.dyno_net(MINE).unwrap();
+        let [hostile, other] = [3, 4].map(|host| world.range.central_address(seat(MINE, host)));
+        let _web = inside(&world.outside, || listen(80));
+        inside(&ns, || {
+            let socket = UdpSocket::bind((hostile, 0)).unwrap();
+            for port in 10_000..40_000 {
+                // Full queues are the kernel's business.
+                drop(socket.send_to(b"x", (world.outside_address, port)));
+            }
+        });
+        let (fast, many) = (
+            counted(&world.name, "too_fast"),
+            counted(&world.name, "too_many"),
+        );
+        assert!(fast + many > 10_000, "{fast} too fast, {many} too many");
+        assert!(many > 0, "those within the rate are counted");
+        let web = SocketAddr::from((world.outside_address, 80));
+        assert!(
+            !inside(&ns, || reaches_from(hostile, web)),
+            "it has its share"
+        );
+        assert!(
+            inside(&ns, || reaches_from(other, web)),
+            "the neighbour has his"
+        );
     });
 }

@@ -2,14 +2,20 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use model::instance;
 use model::network::Range;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::socket::sockopt::SocketError;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, getsockopt, socket,
+};
 use sandbox::net::{Host, Seat};
 
 /// How long a connection may take; all are on this machine.
@@ -166,5 +172,41 @@ pub(crate) fn iptables(arguments: &str) -> String {
         .output()
         .unwrap();
     assert!(output.status.success(), "iptables {arguments}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Connects from this own address; whether somebody takes it in time.
+pub(crate) fn reaches_from(source: Ipv4Addr, to: SocketAddr) -> bool {
+    let SocketAddr::V4(to) = to else { return false };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+    bind(
+        socket.as_raw_fd(),
+        &SockaddrIn::from(SocketAddrV4::new(source, 0)),
+    )
+    .unwrap();
+    match connect(socket.as_raw_fd(), &SockaddrIn::from(to)) {
+        Err(Errno::EINPROGRESS) => {}
+        outcome => return outcome.is_ok(),
+    }
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+    let within = PollTimeout::try_from(PATIENCE).unwrap();
+    let is_ready = poll(&mut fds, within).unwrap() > 0;
+    is_ready && getsockopt(&socket, SocketError).unwrap() == 0
+}
+
+/// Packets that a counter of the instance's table has counted.
+pub(crate) fn counted(name: &instance::Name, counter: &str) -> u64 {
+    let listed = nft(&format!("list counter inet {name} {counter}"));
+    let packets = listed.split("packets ").nth(1).unwrap();
+    packets.split(' ').next().unwrap().parse().unwrap()
+}
+
+pub(crate) fn nft(arguments: &str) -> String {
+    let output = Command::new("nft")
+        .args(arguments.split(' '))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "nft {arguments}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
