@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, ExitCode};
 
 use nix::errno::Errno;
@@ -67,11 +67,12 @@ fn act(words: &[&str]) -> io::Result<u8> {
         }
         ["breed"] => tell(&breed()),
         ["fill", path] => tell(&fill(path)?),
-        ["listen", addresses @ ..] => {
-            let listeners: io::Result<Vec<_>> = addresses.iter().map(TcpListener::bind).collect();
-            let listeners = listeners?;
-            tell(&format!("listening on {}", listeners.len()));
-            wait();
+        ["when", path, rest @ ..] => {
+            let path = std::path::Path::new(path);
+            while !path.exists() {
+                nix::poll::poll(&mut [], 5_u8).map_err(io::Error::from)?;
+            }
+            return act(rest);
         }
         ["flood", lines] => {
             let count: usize = lines.parse().map_err(io::Error::other)?;
@@ -92,9 +93,27 @@ fn act(words: &[&str]) -> io::Result<u8> {
             return Ok(5);
         }
         ["attack"] => attack(),
-        other => return Err(io::Error::other(format!("{other:?} is no word"))),
+        other => act_on_network(other)?,
     }
     Ok(0)
+}
+
+fn act_on_network(words: &[&str]) -> io::Result<()> {
+    match words {
+        ["listen", addresses @ ..] => {
+            let listeners: io::Result<Vec<_>> = addresses.iter().map(TcpListener::bind).collect();
+            let listeners = listeners?;
+            tell(&format!("listening on {}", listeners.len()));
+            wait();
+        }
+        ["connect", address] => {
+            let outcome = outcome(TcpStream::connect(address).map(|_| "ok".to_owned()));
+            tell(&outcome);
+            wait();
+        }
+        other => return Err(io::Error::other(format!("{other:?} is no word"))),
+    }
+    Ok(())
 }
 
 fn wait() {

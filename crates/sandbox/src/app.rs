@@ -1,25 +1,27 @@
-//! The last steps of the forked child that becomes the command: it loses every power and runs.
+//! The forked child that becomes the command: it loses every power and runs.
 //!
-//! It is the only process that reads the secrets. What fails is told over the channel, which
-//! execve closes.
+//! A cradle forks it ahead of any start. It loses at once what no command may have, then waits for
+//! a command and for a root; it is the only process that reads the secrets. What fails is told over
+//! the channel, which execve closes.
 
 pub(crate) mod seccomp;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::{Gid, Uid, fchown};
+use nix::unistd::{Gid, Uid};
 
-use crate::plan::Command;
+use crate::plan::{self, Command};
 use crate::spec::Secrets;
-use crate::sys::{device, process};
+use crate::sys::{device, landlock, process, socket};
 use crate::world::steps::{self, Fail, Steps, failed};
 
 /// What a program without `/` is looked up in when its environment has no PATH.
@@ -32,119 +34,142 @@ const OUT_OF_THE_WAY: RawFd = 64;
 const ROOT_KEEPS: u64 =
     1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 18;
 
-/// Becomes the command. Never returns.
-pub(crate) fn run(
-    command: Command,
-    files: Option<OwnedFd>,
-    terminal: Option<&OwnedFd>,
-    channel: &OwnedFd,
-    mut steps: Steps,
-) -> ! {
+/// With whom it speaks.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    /// To the nursery: steps, or a failure.
+    pub(crate) channel: OwnedFd,
+    /// From the nursery: the command.
+    pub(crate) command: OwnedFd,
+    /// From the keeper: that the root is complete, and the terminal.
+    pub(crate) go: OwnedFd,
+}
+
+/// Waits for the command and becomes it. Never returns.
+pub(crate) fn run(user_ns: &OwnedFd, lines: &Lines) -> ! {
     // Above all numbers that the command's files get.
-    let Ok(channel) = process::copy_above(channel.as_fd(), OUT_OF_THE_WAY) else {
+    let above = |fd: &OwnedFd| process::copy_above(fd.as_fd(), OUT_OF_THE_WAY);
+    let Ok(channel) = above(&lines.channel) else {
         process::exit(127);
     };
-    let Err(fail) = become_command(command, files, terminal, &channel, &mut steps);
-    steps::tell_failure(&channel, &fail);
+    let outcome = settle()
+        .and_then(|()| above(&lines.go).map_err(failed("copy a line")))
+        .and_then(|go| become_command(user_ns, &lines.command, &go, &channel));
+    if let Err(fail) = outcome {
+        steps::tell_failure(&channel, &fail);
+    }
     process::exit(127)
 }
 
-fn become_command(
-    command: Command,
-    files: Option<OwnedFd>,
-    terminal: Option<&OwnedFd>,
-    channel: &OwnedFd,
-    steps: &mut Steps,
-) -> Result<std::convert::Infallible, Fail> {
-    let secrets = read_secrets(&command.secrets).map_err(failed("read the secrets"))?;
-    let (uid, gid) = (command.base + command.uid, command.base + command.gid);
-    if let Some(folder) = files {
-        write_files(&folder, &secrets.files, uid, gid).map_err(failed("write the secret files"))?;
-    }
-    std::fs::write("/proc/self/oom_score_adj", "0")
-        .map_err(failed("leave the keeper's protection"))?;
+/// What needs no command.
+fn settle() -> Result<(), Fail> {
     nix::unistd::setsid().map_err(failed("start a session"))?;
-    if let Some(inner) = terminal {
-        fchown(inner, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .map_err(failed("give the terminal away"))?;
-        device::take_terminal(inner.as_fd()).map_err(failed("take the terminal"))?;
+    limit_resources().map_err(failed("set resource limits"))
+}
+
+/// Returns without an error when the nursery has no use for this cradle any more.
+fn become_command(
+    user_ns: &OwnedFd,
+    line: &OwnedFd,
+    go: &OwnedFd,
+    channel: &OwnedFd,
+) -> Result<(), Fail> {
+    let command = plan::receive(line.as_fd()).map_err(failed("read the command"))?;
+    let Some(command) = command else {
+        return Ok(());
+    };
+    let Command {
+        argv,
+        cwd,
+        uid,
+        gid,
+        net_ns,
+        secrets,
+        files,
+        files_to,
+    } = command;
+    lose_powers(net_ns, user_ns)?;
+    let secrets = read_secrets(secrets).map_err(failed("read the secrets"))?;
+    let env = environment(&secrets.env).map_err(failed("make the environment"))?;
+    let argv = strings(&argv).map_err(failed("read the arguments"))?;
+    let path = secrets.env.get("PATH").map_or(DEFAULT_PATH, String::as_str);
+    let programs = programs(&argv, path).map_err(failed("find the program"))?;
+    become_user(uid, gid).map_err(failed("become the inside user"))?;
+    let Some((went_ns, terminal)) = wait_for_world(go).map_err(failed("wait for the root"))? else {
+        return Ok(());
+    };
+    let mut steps = Steps::since(went_ns);
+    if let Some(to) = files_to {
+        write_files(&to, &secrets.files).map_err(failed("write the secret files"))?;
     }
-    limit_resources().map_err(failed("set resource limits"))?;
-    setns(&command.user_ns, CloneFlags::CLONE_NEWUSER)
-        .map_err(failed("enter the user namespace"))?;
-    drop(command.user_ns);
-    drop(command.secrets);
-    let files = match terminal {
-        Some(inner) => three_times(inner).map_err(failed("copy the terminal"))?,
-        None => command.files,
+    let files = match terminal.as_ref() {
+        Some(inner) => {
+            device::take_terminal(inner.as_fd()).map_err(failed("take the terminal"))?;
+            three_times(inner).map_err(failed("copy the terminal"))?
+        }
+        None => files,
     };
     hand_over(files).map_err(failed("hand over the files"))?;
-    become_user(command.uid, command.gid).map_err(failed("become the inside user"))?;
-    nix::unistd::chdir(command.cwd.as_c_str()).map_err(failed(&format!(
-        "change to {}",
-        command.cwd.to_string_lossy()
-    )))?;
-    let env = environment(&secrets.env).map_err(failed("make the environment"))?;
-    let path = secrets.env.get("PATH").map_or(DEFAULT_PATH, String::as_str);
-    let programs = programs(&command.argv, path).map_err(failed("find the program"))?;
-    steps.done("identity");
+    nix::unistd::chdir(cwd.as_str()).map_err(failed(&format!("change to {cwd}")))?;
+    process::default_signals().map_err(failed("reset signals"))?;
+    steps.done("go");
     steps
         .tell(channel)
         .map_err(failed("report to the nursery"))?;
-    process::default_signals().map_err(failed("reset signals"))?;
-    process::filter(&seccomp::app()).map_err(failed("install the system call filter"))?;
-    let name = command
-        .argv
-        .first()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    Err(failed(&format!("run {name}"))(execute(
-        &programs,
-        &command.argv,
-        &env,
-    )))
+    let name = argv.first().map(|n| n.to_string_lossy().into_owned());
+    let error = execute(&programs, &argv, &env);
+    Err(failed(&format!("run {}", name.unwrap_or_default()))(error))
 }
 
-fn read_secrets(sealed: &OwnedFd) -> io::Result<Secrets> {
-    let mut content = Vec::new();
+/// Afterwards this process has power in its user namespace alone, and can make fewer system calls.
+fn lose_powers(net_ns: Option<OwnedFd>, user_ns: &OwnedFd) -> Result<(), Fail> {
+    if let Some(ns) = net_ns {
+        setns(ns, CloneFlags::CLONE_NEWNET).map_err(failed("enter the network"))?;
+    }
+    setns(user_ns, CloneFlags::CLONE_NEWUSER).map_err(failed("enter the user namespace"))?;
+    nix::unistd::setgroups(&[]).map_err(failed("leave all groups"))?;
+    nix::sys::prctl::set_no_new_privs().map_err(failed("set no_new_privs"))?;
+    if landlock::has_scopes() {
+        landlock::scope().map_err(failed("narrow the scope"))?;
+    }
+    process::filter(&seccomp::app()).map_err(failed("install the system call filter"))
+}
+
+/// The keeper's word that the root is complete: when it said so, and the terminal if there is one.
+/// `None`: it died.
+fn wait_for_world(go: &OwnedFd) -> io::Result<Option<(u64, Option<OwnedFd>)>> {
+    let word = socket::receive_word(go.as_fd())?;
+    let went_ns = word
+        .message
+        .first_chunk()
+        .map(|bytes| u64::from_ne_bytes(*bytes));
+    Ok(went_ns.map(|ns| (ns, word.fds.into_iter().next())))
+}
+
+fn read_secrets(sealed: OwnedFd) -> io::Result<Secrets> {
+    let sealed = File::from(sealed);
+    let size = sealed
+        .metadata()?
+        .len()
+        .min(model::limits::SANDBOX_SECRETS_MAX_BYTES);
+    let mut content = vec![0; usize::try_from(size).map_err(|_| io::ErrorKind::InvalidData)?];
     // The client wrote it through this very open file, so its position is at the end.
-    let path = format!("/proc/self/fd/{}", sealed.as_raw_fd());
-    let file = File::open(path)?;
-    file.take(model::limits::SANDBOX_SECRETS_MAX_BYTES)
-        .read_to_end(&mut content)?;
+    sealed.read_exact_at(&mut content, 0)?;
     let secrets: Secrets = serde_json::from_slice(&content)?;
     secrets.check().map_err(io::Error::other)?;
     Ok(secrets)
 }
 
-fn write_files(
-    folder: &OwnedFd,
-    files: &BTreeMap<String, Vec<u8>>,
-    uid: u32,
-    gid: u32,
-) -> io::Result<()> {
-    let give = |fd: &File| fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+/// Into a folder that belongs to this user already; afterwards it can only be read.
+fn write_files(to: &str, files: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
+    let folder = File::open(to)?;
     for (name, content) in files {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let fd = openat(
-            folder,
-            name.as_str(),
-            flags,
-            Mode::from_bits_truncate(0o400),
-        )?;
-        let mut file = File::from(fd);
+        let mode = Mode::from_bits_truncate(0o400);
+        let mut file = File::from(openat(&folder, name.as_str(), flags, mode)?);
         file.write_all(content)?;
-        give(&file)?;
     }
-    let folder = File::from(openat(
-        folder,
-        ".",
-        OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    )?);
-    fchmod(&folder, Mode::from_bits_truncate(0o500))?;
-    give(&folder)?;
-    Ok(())
+    Ok(fchmod(&folder, Mode::from_bits_truncate(0o500))?)
 }
 
 fn three_times(inner: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
@@ -194,22 +219,31 @@ fn limit_resources() -> nix::Result<()> {
 /// user, and keeps what an image's root may have, or nothing.
 fn become_user(uid: u32, gid: u32) -> io::Result<()> {
     let keeps = if uid == 0 { ROOT_KEEPS } else { 0 };
-    let mut capability = 0;
-    loop {
-        let is_kept = keeps >> capability & 1 == 1;
-        if !is_kept && !process::drop_bounding(capability)? {
-            break;
-        }
-        capability += 1;
-    }
-    nix::unistd::setgroups(&[])?;
+    drop_bounding(keeps)?;
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     nix::unistd::setresgid(gid, gid, gid)?;
     nix::unistd::setresuid(uid, uid, uid)?;
     process::clear_ambient()?;
-    process::set_capabilities(keeps, keeps)?;
-    nix::sys::prctl::set_no_new_privs()?;
-    Ok(())
+    process::set_capabilities(keeps, keeps)
+}
+
+/// Leaves these capabilities to whatever runs later.
+fn drop_bounding(keeps: u64) -> io::Result<()> {
+    let mut capability = 0;
+    loop {
+        let is_kept = keeps >> capability & 1 == 1;
+        if !is_kept && !process::drop_bounding(capability)? {
+            return Ok(());
+        }
+        capability += 1;
+    }
+}
+
+fn strings(texts: &[String]) -> io::Result<Vec<CString>> {
+    texts
+        .iter()
+        .map(|text| Ok(CString::new(text.as_str())?))
+        .collect()
 }
 
 fn environment(env: &BTreeMap<String, String>) -> io::Result<Vec<CString>> {

@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use crate::policy;
 use crate::spec::Limits;
 use crate::wire::Usage;
 
@@ -99,15 +100,13 @@ impl Cgroups {
         if self.v1.is_empty() { "v2" } else { "hybrid" }
     }
 
-    /// Makes a group with its limits, `path` relative to the instance's root. It must not exist.
-    pub(crate) fn make(&self, path: &str, limits: &Limits) -> io::Result<Group> {
+    /// Makes a group without limits, `path` relative to the instance's root. It must not exist.
+    pub(crate) fn make(&self, path: &str) -> io::Result<Group> {
         let group = self.group(path);
-        let made = self.v2.make(&group.v2, limits).and_then(|()| {
-            group
-                .v1
-                .iter()
-                .try_for_each(|(controller, at)| v1::make(*controller, at, limits))
-        });
+        let made = self
+            .v2
+            .make(&group.v2)
+            .and_then(|()| group.v1.iter().try_for_each(|(_, at)| v1::make(at)));
         match made {
             Ok(()) => Ok(group),
             Err(error) => {
@@ -115,6 +114,18 @@ impl Cgroups {
                 Err(error)
             }
         }
+    }
+
+    /// Makes a folder for groups in the v2 tree, if it is not there, and tells where it is.
+    pub(crate) fn make_v2(&self, path: &str) -> io::Result<PathBuf> {
+        self.v2.make_folder(path)
+    }
+
+    /// Sets a group's limits.
+    pub(crate) fn limit(&self, group: &Group, limits: &Limits) -> io::Result<()> {
+        self.v2.limit(&group.v2, limits)?;
+        let mut v1 = group.v1.iter();
+        v1.try_for_each(|(controller, at)| v1::limit(*controller, at, limits))
     }
 
     /// The group at this path, whether it is there or not.
@@ -195,6 +206,11 @@ impl Group {
             v1::usage(*controller, at, &mut usage)?;
         }
         Ok(usage)
+    }
+
+    /// The number by which the kernel knows it in the v2 tree.
+    pub(crate) fn id(&self) -> io::Result<u64> {
+        policy::cgroup_id(&self.v2)
     }
 
     /// The processes in it.

@@ -120,10 +120,8 @@ struct Ports {
 impl Keeper {
     fn new(kept: Kept) -> io::Result<Self> {
         let kills = read_kills(&kept.memory)?;
-        let mut status = kept.status;
-        status.say("started")?;
         Ok(Self {
-            status,
+            status: kept.status,
             output: kept.output,
             lifeline: kept.lifeline,
             memory: Memory {
@@ -144,16 +142,17 @@ impl Keeper {
     /// Until the command ends, memory runs out, or the lifeline closes (then there is no end to
     /// tell).
     fn watch(&mut self, app: Pid) -> io::Result<Option<WaitStatus>> {
-        let mut next_output = Instant::now();
+        // None: not before the next write.
+        let mut next_output = Some(Instant::now());
         let mut next_ports = Instant::now();
         loop {
             if let Some(ended) = reap(app)? {
                 return Ok(Some(ended));
             }
             let now = Instant::now();
-            if let Some(output) = self.output.as_mut().filter(|_| now >= next_output) {
-                let pause = output.relieve()?;
-                next_output = now + pause;
+            let is_due = next_output.is_some_and(|at| now >= at);
+            if let Some(output) = self.output.as_mut().filter(|_| is_due) {
+                next_output = output.relieve()?.map(|pause| now + pause);
                 self.tell_lost_lines()?;
             }
             if let Some(ports) = self.ports.as_mut().filter(|_| now >= next_ports) {
@@ -163,22 +162,21 @@ impl Keeper {
                 return Ok(Some(WaitStatus::Signaled(app, Signal::SIGKILL, false)));
             }
             let mut wait = self.memory.pause();
-            for (is_there, at) in [
-                (self.output.is_some(), next_output),
-                (self.ports.is_some(), next_ports),
-            ] {
-                if is_there {
-                    let left = at.saturating_duration_since(Instant::now());
-                    wait = Some(wait.map_or(left, |w| w.min(left)));
-                }
+            let ports = self.ports.as_ref().map(|_| next_ports);
+            let output = next_output.filter(|_| self.output.is_some());
+            for at in ports.into_iter().chain(output) {
+                let left = at.saturating_duration_since(Instant::now());
+                wait = Some(wait.map_or(left, |w| w.min(left)));
             }
-            if self.wait(wait)? == Woken::ByLifeline {
-                return Ok(None);
+            match self.wait(wait, next_output.is_none())? {
+                Woken::Lifeline => return Ok(None),
+                Woken::Write => next_output = Some(Instant::now()),
+                Woken::Other => {}
             }
         }
     }
 
-    fn wait(&mut self, at_most: Option<Duration>) -> io::Result<Woken> {
+    fn wait(&mut self, at_most: Option<Duration>, for_writes: bool) -> io::Result<Woken> {
         // Rounded up, so that a deadline is over when it is looked at.
         let at_most = at_most
             .map(|d| d.as_millis() + 1)
@@ -189,27 +187,27 @@ impl Keeper {
             None => PollFd::new(self.memory.watch.counter.as_fd(), PollFlags::POLLPRI),
         };
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), memory];
-        fds.extend(
-            self.lifeline
-                .as_ref()
-                .map(|l| PollFd::new(l.as_fd(), PollFlags::empty())),
-        );
+        // A dyno has an output, a job has a lifeline.
+        let output = self.output.as_ref().filter(|_| for_writes);
+        fds.extend(output.map(|o| PollFd::new(o.writes(), PollFlags::POLLIN)));
+        let lifeline = self.lifeline.as_ref();
+        fds.extend(lifeline.map(|l| PollFd::new(l.as_fd(), PollFlags::empty())));
         match poll(&mut fds, timeout) {
-            Err(Errno::EINTR) => return Ok(Woken::ByOther),
+            Err(Errno::EINTR) => return Ok(Woken::Other),
             other => other?,
         };
         let is_ready = |n: usize| fds.get(n).and_then(PollFd::any).unwrap_or(false);
-        let (is_signal, is_memory, is_lifeline) = (is_ready(0), is_ready(1), is_ready(2));
+        let (is_signal, is_memory, is_third) = (is_ready(0), is_ready(1), is_ready(2));
         if is_memory {
             self.memory.event()?;
         }
         if is_signal {
             self.forward()?;
         }
-        Ok(if is_lifeline {
-            Woken::ByLifeline
-        } else {
-            Woken::ByOther
+        Ok(match (is_third, &self.lifeline) {
+            (true, Some(_)) => Woken::Lifeline,
+            (true, None) => Woken::Write,
+            (false, _) => Woken::Other,
         })
     }
 
@@ -258,10 +256,12 @@ impl Keeper {
     }
 }
 
+/// By what.
 #[derive(Debug, PartialEq, Eq)]
 enum Woken {
-    ByLifeline,
-    ByOther,
+    Lifeline,
+    Write,
+    Other,
 }
 
 impl Memory {

@@ -197,6 +197,11 @@ impl Host {
         self.resolver.text()
     }
 
+    /// The resolvers in it.
+    pub(crate) fn resolvers(&self) -> &[Ipv4Addr] {
+        &self.resolver.addresses
+    }
+
     /// Makes the namespace of a free seat while the caller waits (14 ms); [`Pool::take`] is faster.
     pub fn namespace(&self, seat: Seat) -> Result<OwnedFd, NetworkError> {
         if !seat.is_valid() {

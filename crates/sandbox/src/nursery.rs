@@ -4,11 +4,14 @@
 //! any moment: dynos live on, the next nursery finds them and removes the jobs of the former one.
 
 mod arguments;
+mod central;
+mod cradles;
 mod folder;
 mod home;
 mod ids;
 mod layer;
 mod places;
+mod ports;
 mod root;
 mod serve;
 mod start;
@@ -31,10 +34,12 @@ use crate::cgroup::Cgroups;
 use crate::net;
 use crate::wire::{Answer, Failure};
 use arguments::Arguments;
+use central::Central;
+use cradles::{Cradles, Materials};
 use home::Home;
 use ids::Ids;
 use serve::Server;
-use table::Table;
+use table::{Table, Tree};
 use volumes::Volumes;
 
 /// Why a request did not work: what the client can do about it, and what a person reads.
@@ -98,16 +103,16 @@ struct Nursery {
     ids: Ids,
     volumes: Volumes,
     table: Table,
-    network: Network,
+    cradles: Cradles,
+    networks: Networks,
+    central: Central,
 }
 
 /// The network's part: missing tools are no reason not to start what needs no network.
 #[derive(Debug)]
-struct Network {
+struct Networks {
     name: instance::Name,
     range: Range,
-    /// Why there is no central mode.
-    central: String,
     host: Result<net::Host, String>,
     pool: net::Pool,
 }
@@ -141,28 +146,37 @@ fn begin(arguments: &Arguments) -> io::Result<std::convert::Infallible> {
     if let Err(reason) = &host {
         say(&format!("no network for dynos and builds: {reason}"));
     }
+    let mut networks = Networks {
+        name: arguments.instance.clone(),
+        range: arguments.network,
+        host,
+        pool: net::Pool::new(),
+    };
+    let cgroups = Cgroups::find(arguments.instance.as_str(), &arguments.run.join("cgroup2"))?;
+    // Its pins are in the host's mount namespace, which the next line leaves.
+    let mut central = Central::set_up(&arguments.run, &cgroups, &networks);
     let home = Home::make(arguments)?;
-    let cgroups = Cgroups::find(arguments.instance.as_str(), &home.world.join("cgroup2"))?;
     let table = Table::take_over(&home, &cgroups)?;
+    networks.adopt(&table);
+    central.take_over(&table)?;
     say(&format!(
         "ready: cgroups {}, layers by {:?}, {} dynos found",
         cgroups.world(),
         home.layer_way,
         table.len()
     ));
+    if let Some(reason) = central.refusal(&networks) {
+        say(&format!("no central mode: {reason}"));
+    }
     let nursery = Nursery {
         volumes: Volumes::new(&home),
         home,
         cgroups,
         ids: Ids::default(),
         table,
-        network: Network {
-            name: arguments.instance.clone(),
-            range: arguments.network,
-            central: "its policy is not loaded".to_owned(),
-            host,
-            pool: net::Pool::new(),
-        },
+        cradles: Cradles::default(),
+        networks,
+        central,
     };
     Server::new(listener, arguments.allowed_uids.clone())?.run(nursery)
 }
@@ -200,4 +214,27 @@ fn listener(arguments: &Arguments) -> io::Result<OwnedFd> {
     let flags = OFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GETFL)?);
     fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(fd)
+}
+
+impl Nursery {
+    /// Makes one thing that the next starts need; false: nothing is missing.
+    fn make_ahead(&mut self) -> Result<bool, Trouble> {
+        let taken = self.table.slots();
+        let made = self.ids.make_ahead(&taken);
+        if made.map_err(Trouble::failed("make a user namespace"))? {
+            return Ok(true);
+        }
+        let mut with = Materials {
+            home: &self.home,
+            cgroups: &self.cgroups,
+            ids: &mut self.ids,
+        };
+        let has_central = self.central.refusal(&self.networks).is_none();
+        let all = [(Tree::Central, has_central), (Tree::Isolated, true)];
+        let wanted = all.into_iter().filter(|(_, can_be_had)| *can_be_had);
+        let wanted: Vec<_> = wanted
+            .map(|(tree, _)| (tree, limits::CRADLES_READY))
+            .collect();
+        self.cradles.make_ahead(&mut with, &wanted, &taken)
+    }
 }

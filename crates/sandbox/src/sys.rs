@@ -5,6 +5,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod device;
+pub(crate) mod landlock;
 pub(crate) mod mount;
 pub(crate) mod process;
 pub(crate) mod helper;

@@ -9,6 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::cgroup::Cgroups;
 use crate::net::{Host, NetworkError};
+use crate::policy;
 
 /// Why something of the instance is still there.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,14 @@ pub enum TearDownError {
     /// Processes or groups.
     #[error("remove the cgroups of {name}")]
     Cgroups {
+        /// The instance.
+        name: instance::Name,
+        /// Why.
+        source: io::Error,
+    },
+    /// The programs that hold PORT, and their pins.
+    #[error("remove the port policy of {name}")]
+    Policy {
         /// The instance.
         name: instance::Name,
         /// Why.
@@ -37,6 +46,10 @@ pub enum TearDownError {
 /// # Errors
 /// [`TearDownError`]; it can be repeated.
 pub fn tear_down(name: &instance::Name, run: &Path) -> Result<(), TearDownError> {
+    policy::tear_down(run).map_err(|source| TearDownError::Policy {
+        name: name.clone(),
+        source,
+    })?;
     remove_cgroups(name, run).map_err(|source| TearDownError::Cgroups {
         name: name.clone(),
         source,

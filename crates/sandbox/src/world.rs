@@ -1,8 +1,10 @@
 //! The forked child's way from a copy of the nursery to the keeper of a running command.
 //!
-//! Runs in the child alone, as root of the host and pid 1 of its new pid namespace. The order is
-//! that of docs/sandbox.md: the user namespace is entered last and by the command alone, so that
-//! mounts, pids, network and the rest belong to the host's.
+//! Runs in the child alone, as root of the host and pid 1 of its new pid namespace. First, ahead of
+//! any start, it becomes a cradle: namespaces, cgroup, an empty root, and a child of its own that
+//! will become the command ([`crate::app`]). Then it waits for its orders. The order of the steps
+//! is that of docs/sandbox.md: the user namespace is entered by the command's process alone, so
+//! that mounts, pids, network and the rest belong to the host's.
 
 mod overlay;
 pub(crate) mod root;
@@ -10,20 +12,25 @@ pub(crate) mod steps;
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::SigSet;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+use crate::cgroup::MemoryWatch;
 use crate::keeper::{self, Kept};
-use crate::plan::{Groups, Keeping, Plan};
-use crate::sys::{device, process};
+use crate::plan::{self, Cradle, Keeping, Orders};
+use crate::sys::{device, process, socket};
 use crate::{app, keeper::listeners::Listeners, keeper::output::Output, keeper::status::Status};
-use steps::{Fail, Steps, failed};
+use root::Stage;
+use steps::{Fail, Steps, failed, now_ns};
 
-/// Makes the world, forks the command into it and becomes its keeper. Never returns.
-pub(crate) fn run(plan: Plan) -> ! {
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| make(plan)));
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+
+/// Becomes a cradle, waits for orders, and becomes the keeper of a command. Never returns.
+pub(crate) fn run(cradle: Cradle) -> ! {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| make(cradle)));
     process::exit(match outcome {
         Ok(()) => 0,
         Err(_) => 101,
@@ -31,97 +38,182 @@ pub(crate) fn run(plan: Plan) -> ! {
 }
 
 /// All steps; what fails is told to the nursery, which removes what there is.
-fn make(plan: Plan) {
-    let mut steps = Steps::start();
-    let outcome = close_others(&plan.files()).map_err(failed("close the nursery's files"));
-    let channel = plan.channel.try_clone().map_err(failed("copy the channel"));
+fn make(cradle: Cradle) {
+    let outcome = close_others(&cradle.files()).map_err(failed("close the nursery's files"));
+    let channel = cradle
+        .channel
+        .try_clone()
+        .map_err(failed("copy the channel"));
     let (Ok(()), Ok(channel)) = (outcome, channel) else {
         return;
     };
-    match begin(plan, &channel, &mut steps) {
-        Ok(kept) => {
+    let kept = settle(cradle).and_then(|ready| ready.follow_orders(&channel));
+    drop_or_tell(kept, channel);
+}
+
+fn drop_or_tell(kept: Result<Option<Kept>, Fail>, channel: OwnedFd) {
+    match kept {
+        Ok(Some(kept)) => {
             drop(channel);
             keeper::run(kept);
         }
+        Ok(None) => {} // the nursery has no use for it any more
         Err(fail) => steps::tell_failure(&channel, &fail),
     }
 }
 
-fn begin(plan: Plan, channel: &OwnedFd, steps: &mut Steps) -> Result<Kept, Fail> {
+/// A cradle that waits.
+#[derive(Debug)]
+struct Ready {
+    stage: Stage,
+    /// The process that will be the command.
+    app: i32,
+    /// To tell it that its world is complete.
+    go: OwnedFd,
+    memory: MemoryWatch,
+    keeper_id: u32,
+}
+
+/// Makes all that needs no orders.
+fn settle(cradle: Cradle) -> Result<Ready, Fail> {
     SigSet::all()
         .thread_set_mask()
         .map_err(failed("block signals"))?;
     leave_log().map_err(failed("leave the nursery's log"))?;
-    let Plan {
-        hostname,
+    let Cradle {
         groups,
-        net_ns,
-        root,
-        mounts,
+        staging,
+        way,
+        dev,
+        masks,
+        has_own_net,
+        base,
+        keeper_id,
+        user_ns,
+        channel,
         command,
-        keeping,
-        ..
-    } = plan;
-    let Groups {
-        join,
-        seen,
-        seen_memory,
-        watch,
-    } = groups;
-    enter_group(join).map_err(failed("enter the cgroup"))?;
-    steps.done("cgroup");
-    enter_network(net_ns).map_err(failed("enter the network"))?;
-    steps.done("network");
-    let made = root::make(root, &(seen, seen_memory), mounts, steps)?;
-    let terminal = plan
-        .terminal
-        .map(|window| made.terminal(window))
-        .transpose()?;
-    made.enter()?;
-    nix::unistd::sethostname(&hostname).map_err(failed("set the hostname"))?;
-    steps.done("pivot");
-
-    let listeners = plan.watch_port.map(|_| Listeners::open()).transpose();
-    let listeners = listeners.map_err(failed("watch for listeners"))?;
-    protect_keeper().map_err(failed("protect the keeper"))?;
-    let terminal = terminal
-        .map(|(outer, inner)| steps::tell_terminal(channel, &outer).map(|()| inner))
-        .transpose()
-        .map_err(failed("hand over the terminal"))?;
-    steps
-        .tell(channel)
-        .map_err(failed("report to the nursery"))?;
+    } = cradle;
+    enter_group(groups.join).map_err(failed("enter the cgroup"))?;
+    if has_own_net {
+        device::bring_up_loopback().map_err(failed("bring up lo"))?;
+    }
+    let seen = (groups.seen, groups.seen_memory);
+    let stage = Stage::make(&staging, way, base).map_err(failed("make an empty root"))?;
+    stage.fill(&dev, &seen, &masks)?;
+    // What the command's process inherits.
+    std::fs::write(OOM_SCORE, "0").map_err(failed("leave the nursery's protection"))?;
+    let (go, wait) = socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .map_err(failed("make a socket pair"))?;
     let app = match process::clone_into(0, None).map_err(failed("fork the command"))? {
-        process::Side::Child => app::run(
-            command,
-            made.files,
-            terminal.as_ref(),
-            channel,
-            Steps::start(),
-        ),
+        process::Side::Child => {
+            drop(go);
+            let lines = app::Lines {
+                channel,
+                command,
+                go: wait,
+            };
+            app::run(&user_ns, &lines)
+        }
         process::Side::Parent { pid, pidfd: _ } => pid,
     };
-    let (status, output, lifeline) = hold(keeping).map_err(failed("watch the output"))?;
-    let watched = listeners.zip(plan.watch_port);
-    let signals = keeper::signals().map_err(failed("watch for signals"))?;
-    let kept = Kept {
+    protect_keeper().map_err(failed("protect the keeper"))?;
+    Ok(Ready {
+        stage,
         app,
-        status,
-        output,
-        lifeline,
-        memory: watch,
-        watched,
-        signals,
-    };
-    keeper::give_up_powers(plan.keeper_id).map_err(failed("give up the keeper's powers"))?;
-    Ok(kept)
+        go,
+        memory: groups.watch,
+        keeper_id,
+    })
+}
+
+impl Ready {
+    /// Waits for orders and carries them out; `None`: there will be none.
+    fn follow_orders(self, channel: &OwnedFd) -> Result<Option<Kept>, Fail> {
+        let orders = plan::receive(channel.as_fd()).map_err(failed("read the orders"))?;
+        let Some(orders) = orders else {
+            return Ok(None);
+        };
+        let Orders {
+            sent_ns,
+            hostname,
+            net_ns,
+            keeping,
+            watch_port,
+            terminal,
+            owner,
+            lowers,
+            upper,
+            mounts,
+            seen_memory,
+        } = orders;
+        let mut steps = Steps::since(sent_ns);
+        steps.done("wake");
+        if let Some(ns) = net_ns {
+            setns(ns, CloneFlags::CLONE_NEWNET).map_err(failed("enter the network"))?;
+        }
+        self.stage.see_memory(seen_memory)?;
+        let layers = root::Layers {
+            lowers,
+            upper,
+            owner,
+        };
+        let made = self.stage.lay(layers, mounts, &mut steps)?;
+        let inner = terminal
+            .map(|window| {
+                let (outer, inner) = made.terminal(window, owner)?;
+                steps::tell_terminal(channel, &outer).map_err(failed("hand over the terminal"))?;
+                Ok::<_, Fail>(inner)
+            })
+            .transpose()?;
+        made.enter()?;
+        nix::unistd::sethostname(&hostname).map_err(failed("set the hostname"))?;
+        steps.done("pivot");
+        let listeners = watch_port.map(|_| Listeners::open()).transpose();
+        let listeners = listeners.map_err(failed("watch for listeners"))?;
+        steps
+            .tell(channel)
+            .map_err(failed("report to the nursery"))?;
+        let (mut status, output, lifeline) = hold(keeping).map_err(failed("watch the output"))?;
+        status.say("started").map_err(failed("tell of the start"))?;
+        tell_go(&self.go, inner.as_ref()).map_err(failed("let the command go"))?;
+        root::leave_stage().map_err(failed("leave the empty root"))?;
+        let signals = keeper::signals().map_err(failed("watch for signals"))?;
+        keeper::give_up_powers(self.keeper_id).map_err(failed("give up the keeper's powers"))?;
+        Ok(Some(Kept {
+            app: self.app,
+            status,
+            output,
+            lifeline,
+            memory: self.memory,
+            watched: listeners.zip(watch_port),
+            signals,
+        }))
+    }
+}
+
+/// Tells the command's process that its root is complete, and hands it its terminal.
+fn tell_go(go: &OwnedFd, terminal: Option<&OwnedFd>) -> io::Result<()> {
+    let files: Vec<BorrowedFd<'_>> = terminal.iter().map(|fd| fd.as_fd()).collect();
+    match socket::send(go.as_fd(), &now_ns().to_ne_bytes(), &files) {
+        // It has failed already, and told why.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }
 
 /// What the keeper tells, drains and dies with.
 fn hold(keeping: Keeping) -> io::Result<(Status, Option<Output>, Option<OwnedFd>)> {
     Ok(match keeping {
-        Keeping::Dyno { status, fifo } => (Status::Dyno(status), Some(Output::new(fifo)?), None),
-        Keeping::Job { exit, lifeline } => (Status::Job(exit), None, Some(lifeline)),
+        Keeping::Dyno { status, fifo } => {
+            let output = Output::new(fifo)?;
+            (Status::Dyno(status.into()), Some(output), None)
+        }
+        Keeping::Job { exit, lifeline } => (Status::Job(exit.into()), None, Some(lifeline)),
     })
 }
 
@@ -152,18 +244,11 @@ fn enter_group(join: Vec<OwnedFd>) -> io::Result<()> {
     Ok(())
 }
 
-fn enter_network(net_ns: Option<OwnedFd>) -> io::Result<()> {
-    match net_ns {
-        Some(ns) => Ok(setns(ns, CloneFlags::CLONE_NEWNET)?),
-        None => device::bring_up_loopback(),
-    }
-}
-
-/// The keeper outlives a want of memory; the command undoes this for itself. A root without
+/// The keeper outlives a want of memory. A root without
 /// `CAP_SYS_RESOURCE` may not do it; then the kernel still picks the largest process, which the
 /// keeper never is.
 fn protect_keeper() -> io::Result<()> {
-    match std::fs::write("/proc/self/oom_score_adj", "-1000") {
+    match std::fs::write(OOM_SCORE, "-1000") {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }

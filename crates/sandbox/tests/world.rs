@@ -272,11 +272,11 @@ fn a_dyno_is_up_once_the_outside_can_reach_its_port() {
     };
     world.start_dyno(&watched(0, &["listen", "127.0.0.1:5000", "0.0.0.0:5001"]));
     world.start_dyno(&watched(1, &["listen", "[::]:5000"]));
-    let seen = world.status(0, "listening");
-    assert!(
-        seen.starts_with("listening 0.0.0.0:5001,127.0.0.1:5000 "),
-        "{seen}"
-    );
+    eventually("both are told", || {
+        let status = fs::read_to_string(world.dyno_file(0, "status")).unwrap();
+        let all = |line: &str| line.starts_with("listening 0.0.0.0:5001,127.0.0.1:5000 ");
+        status.lines().any(all).then_some(())
+    });
     world.status(1, "up");
     let status = fs::read_to_string(world.dyno_file(0, "status")).unwrap();
     assert!(!status.contains("up "), "{status}");
@@ -475,7 +475,7 @@ fn an_isolated_dyno_is_reached_on_its_port() {
     assert_eq!((boot.0.as_str(), steps), ("boot", &started.steps[..]));
     let names: Vec<&str> = steps.iter().map(|(name, _)| name.as_str()).collect();
     assert!(
-        names.contains(&"prepare") && names.ends_with(&["exec"]),
+        names.contains(&"cradle") && names.ends_with(&["exec"]),
         "{names:?}"
     );
     let port = world.client().port("dyno-4").unwrap();

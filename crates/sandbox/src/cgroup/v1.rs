@@ -44,12 +44,16 @@ impl Tree {
     }
 }
 
-/// Makes a folder and writes its limits; the parents are made when missing.
-pub(super) fn make(controller: Controller, at: &Path, limits: &Limits) -> io::Result<()> {
+/// Makes a folder; the parents are made when missing.
+pub(super) fn make(at: &Path) -> io::Result<()> {
     match std::fs::create_dir(at) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir_all(at)?,
-        other => other?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::create_dir_all(at),
+        other => other,
     }
+}
+
+/// Writes a folder's limits.
+pub(super) fn limit(controller: Controller, at: &Path, limits: &Limits) -> io::Result<()> {
     let write = |file: &str, value: u64| std::fs::write(at.join(file), value.to_string());
     match controller {
         Controller::Memory => {

@@ -69,12 +69,20 @@ impl Tree {
         self.has("memory")
     }
 
-    /// Makes a folder and writes its limits; the parents are made when missing.
-    pub(super) fn make(&self, at: &Path, limits: &Limits) -> io::Result<()> {
+    /// Makes a folder; the parents are made when missing.
+    pub(super) fn make(&self, at: &Path) -> io::Result<()> {
         match std::fs::create_dir(at) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_with_parents(at)?,
             other => other?,
         }
+        if self.has_memory() {
+            std::fs::create_dir(at.join(EMULATED))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a folder's limits.
+    pub(super) fn limit(&self, at: &Path, limits: &Limits) -> io::Result<()> {
         let write = |file: &str, value: &str| std::fs::write(at.join(file), value);
         if self.has("memory") {
             write("memory.max", &limits.memory_max_bytes.to_string())?;
@@ -84,7 +92,6 @@ impl Tree {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
             }
-            std::fs::create_dir(at.join(EMULATED))?;
         }
         if self.has("pids") {
             write("pids.max", &(u64::from(limits.pids_max) + 1).to_string())?;
@@ -96,6 +103,14 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// Makes a folder that will have groups below it, if it is not there.
+    pub(super) fn make_folder(&self, path: &str) -> io::Result<PathBuf> {
+        let at = self.root.join(path);
+        self.make_with_parents(&at)?;
+        hand_down(&at)?;
+        Ok(at)
     }
 
     fn make_with_parents(&self, at: &Path) -> io::Result<()> {

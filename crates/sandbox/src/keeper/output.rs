@@ -15,7 +15,8 @@ use crate::sys::device::waiting_bytes;
 
 /// How long a FIFO that is nearly full may stay without a reader.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is looked at: nearly full and nobody reads, or not.
+/// How often it is looked at while it is nearly full and nobody reads, and while it is written to;
+/// never without a write.
 const HURRY: Duration = Duration::from_millis(10);
 const REST: Duration = Duration::from_secs(1);
 
@@ -26,6 +27,8 @@ pub(crate) struct Output {
     capacity: usize,
     /// Has an event when somebody has read: reads of a FIFO are accesses to its inode.
     reads: Inotify,
+    /// Has an event when somebody has written.
+    writes: Inotify,
     last_read: Instant,
     lost_lines: u64,
 }
@@ -34,13 +37,17 @@ impl Output {
     /// Takes the FIFO, which must be open for reading and writing without blocking.
     pub(crate) fn new(fifo: OwnedFd) -> io::Result<Self> {
         let capacity = fcntl(&fifo, FcntlArg::F_GETPIPE_SZ)?;
-        let reads = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fifo));
-        reads.add_watch(path.as_str(), AddWatchFlags::IN_ACCESS)?;
+        let watch = |what| {
+            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+            inotify.add_watch(path.as_str(), what)?;
+            Ok::<_, nix::Error>(inotify)
+        };
         Ok(Self {
             fifo: fifo.into(),
             capacity: usize::try_from(capacity).map_err(|_| io::ErrorKind::InvalidData)?,
-            reads,
+            reads: watch(AddWatchFlags::IN_ACCESS)?,
+            writes: watch(AddWatchFlags::IN_MODIFY)?,
             last_read: Instant::now(),
             lost_lines: 0,
         })
@@ -51,24 +58,30 @@ impl Output {
         self.reads.as_fd()
     }
 
+    /// Ready for reading when somebody has written; [`Self::relieve`] resets it.
+    pub(crate) fn writes(&self) -> BorrowedFd<'_> {
+        self.writes.as_fd()
+    }
+
     /// Whether everything has been read.
     pub(crate) fn is_empty(&self) -> io::Result<bool> {
-        self.forget_reads()?;
+        forget(&self.reads)?;
         Ok(waiting_bytes(self.fifo.as_fd())? == 0)
     }
 
-    /// Makes room if nobody reads; tells when to look again.
-    pub(crate) fn relieve(&mut self) -> io::Result<Duration> {
+    /// Makes room if nobody reads; tells when to look again: `None`, after the next write.
+    pub(crate) fn relieve(&mut self) -> io::Result<Option<Duration>> {
+        let was_written = forget(&self.writes)?;
         if waiting_bytes(self.fifo.as_fd())? < self.capacity / 4 * 3 {
             self.was_read()?;
-            return Ok(REST);
+            return Ok(was_written.then_some(REST));
         }
         if self.was_read()? || self.last_read.elapsed() < PATIENCE {
-            return Ok(HURRY * 10);
+            return Ok(Some(HURRY * 10));
         }
         self.drain()?;
-        self.forget_reads()?;
-        Ok(HURRY)
+        forget(&self.reads)?;
+        Ok(Some(HURRY))
     }
 
     /// Lines lost since the last call; only once somebody reads again, or at the end.
@@ -77,19 +90,11 @@ impl Output {
     }
 
     fn was_read(&mut self) -> io::Result<bool> {
-        let was_read = self.forget_reads()?;
+        let was_read = forget(&self.reads)?;
         if was_read {
             self.last_read = Instant::now();
         }
         Ok(was_read)
-    }
-
-    fn forget_reads(&self) -> io::Result<bool> {
-        match self.reads.read_events() {
-            Ok(events) => Ok(!events.is_empty()),
-            Err(nix::errno::Errno::EAGAIN) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Takes a quarter of the capacity out, then up to the end of a line.
@@ -117,6 +122,15 @@ impl Output {
     }
 }
 
+/// Takes all events; true: there were some.
+fn forget(events: &Inotify) -> io::Result<bool> {
+    match events.read_events() {
+        Ok(events) => Ok(!events.is_empty()),
+        Err(nix::errno::Errno::EAGAIN) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,15 +147,17 @@ mod tests {
         let mut writer = File::from(fifo.try_clone().unwrap());
         let mut output = Output::new(fifo).unwrap();
         assert!(output.is_empty().unwrap());
+        assert_eq!(output.relieve().unwrap(), None, "nobody has written");
         let line = [b'x'; 100].map(|b| b);
         let mut written = 0;
         while writer.write(&[&line[..], b"\n"].concat()).is_ok() {
             written += 1;
         }
         assert!(written > 100, "{written}");
-        assert_eq!(output.relieve().unwrap(), HURRY * 10, "patient at first");
+        let patient = Some(HURRY * 10);
+        assert_eq!(output.relieve().unwrap(), patient, "at first");
         output.last_read -= PATIENCE;
-        assert_eq!(output.relieve().unwrap(), HURRY);
+        assert_eq!(output.relieve().unwrap(), Some(HURRY));
         let lost = output.take_lost_lines();
         assert!(lost * 101 >= output.capacity as u64 / 4, "{lost}");
         let mut rest = [0; 101];

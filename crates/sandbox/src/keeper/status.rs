@@ -51,7 +51,8 @@ fn end_text(ended: WaitStatus) -> String {
     }
 }
 
-fn stamped(text: &str) -> String {
+/// A line of a dyno's status, with the time.
+pub(crate) fn stamped(text: &str) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_micros());

@@ -91,7 +91,6 @@ impl Home {
             "layers",
             "volumes",
             "staging",
-            "staging/root",
             "probe",
             "cgroup",
             "cgroup/memory",

@@ -32,7 +32,7 @@ const FIRST_KEEPER: u32 = 0x7000_0000;
 /// dyno could leave none to all others and to the host.
 const FIRST_OWNER: u32 = 0x7100_0000;
 /// Count of namespaces that wait ready for dynos, and for jobs. A cold one takes 0.3 ms.
-const READY: usize = 8;
+const READY: [(u16, usize); 2] = [(0, 32), (FIRST_JOB_SLOT, 8)];
 
 /// Which ids a sandbox has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,15 +87,17 @@ impl Ids {
         Ok(there.as_fd())
     }
 
-    /// Makes the namespaces of the slots that come next.
-    pub(super) fn make_ahead(&mut self, taken: &BTreeSet<Slot>) -> io::Result<()> {
-        for first in [0, FIRST_JOB_SLOT] {
+    /// Makes the next namespace that is missing; false: none is.
+    pub(super) fn make_ahead(&mut self, taken: &BTreeSet<Slot>) -> io::Result<bool> {
+        for (first, count) in READY {
             let free = (first..).map(Slot).filter(|slot| !taken.contains(slot));
-            for slot in free.take(READY) {
+            let missing = free.take(count).find(|slot| !self.0.contains_key(slot));
+            if let Some(slot) = missing {
                 self.get(slot)?;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 }
 

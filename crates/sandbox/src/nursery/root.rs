@@ -10,9 +10,8 @@ use super::ids::Slot;
 use super::layer::{Content, Layer, Target, lies_below};
 use super::places::{Places, kind, mapped};
 use super::{Nursery, Trouble};
-use crate::plan::{PlannedMount, Root, RootUpper};
+use crate::plan::{PlannedMount, RootUpper};
 use crate::spec::{Base, Mount, Network, Place, Spec, Upper};
-use crate::world::root::MASKED;
 
 /// What a sandbox has of its own.
 #[derive(Debug)]
@@ -24,6 +23,16 @@ pub(super) struct Own<'a> {
     pub(super) address: Option<Ipv4Addr>,
 }
 
+/// A root as its keeper is ordered to lay it.
+#[derive(Debug)]
+pub(super) struct Layers {
+    /// Topmost first.
+    pub(super) lowers: Vec<OwnedFd>,
+    pub(super) upper: RootUpper,
+    pub(super) mounts: Vec<PlannedMount>,
+    pub(super) seen_memory: Option<OwnedFd>,
+}
+
 /// Opens, clones and maps places for one sandbox.
 #[derive(Clone, Copy, Debug)]
 struct Mapper<'a> {
@@ -33,11 +42,7 @@ struct Mapper<'a> {
 
 impl Nursery {
     /// The root's layers, what is mounted in it, and the layer of its own.
-    pub(super) fn root(
-        &self,
-        spec: &Spec,
-        own: &Own<'_>,
-    ) -> Result<(Root, Vec<PlannedMount>, Layer), Trouble> {
+    pub(super) fn root(&self, spec: &Spec, own: &Own<'_>) -> Result<(Layers, Layer), Trouble> {
         let places = Places {
             home: &self.home,
             volumes: &self.volumes,
@@ -60,31 +65,18 @@ impl Nursery {
         let layer = Layer::make(&self.home, &spec.id, &opened, own.slot.base(), &content)?;
         let mut lowers = vec![layer.root().map_err(Trouble::failed("clone a layer"))?];
         lowers.extend(mapper.map_all(&opened)?);
-        let template = |name: &str| {
-            self.home
-                .template(name)
-                .map_err(Trouble::failed("clone the template of /dev"))
-        };
-        let masks: Result<_, Trouble> = MASKED.iter().map(|_| template("dev/null")).collect();
-        let root = Root {
-            way: self.home.layer_way,
-            staging: self
-                .home
-                .world
-                .join("staging")
-                .to_string_lossy()
-                .into_owned(),
+        let memory = self.cgroups.is_v2().then(|| layer.memory()).transpose();
+        let layers = Layers {
             lowers,
             upper: mapper.upper(&spec.upper)?,
-            dev: template("dev")?,
-            masks: masks?,
-            base: own.slot.base(),
+            mounts,
+            seen_memory: memory.map_err(Trouble::failed("clone a layer"))?,
         };
-        Ok((root, mounts, layer))
+        Ok((layers, layer))
     }
 
     fn resolv_conf(&self, spec: &Spec) -> String {
-        match (spec.network, &self.network.host) {
+        match (spec.network, &self.networks.host) {
             (Network::None, _) | (_, Err(_)) => String::new(),
             (_, Ok(host)) => host.resolv_conf(),
         }

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::ids::Slot;
-use super::table::State;
+use super::table::{Sandbox, State};
 use super::volumes::Formatting;
 use super::{Nursery, Trouble, say};
 use source::Source;
@@ -60,6 +60,10 @@ impl Server {
             if let Some(pidfd) = &sandbox.pidfd {
                 self.watch(pidfd, Source::End(number), EpollFlags::EPOLLIN)?;
             }
+        }
+        if let Some(policy) = nursery.central.policy() {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Policy.token());
+            self.epoll.add(policy.events(), event)?;
         }
         let mut events = [EpollEvent::empty(); 64];
         loop {
@@ -108,9 +112,13 @@ impl Server {
                 self.lifeline_closed(nursery, number);
                 Ok(())
             }
+            Source::Policy => {
+                sandboxes::hear_kernel(nursery);
+                Ok(())
+            }
             Source::Pool => {
                 self.is_changed = true;
-                if let Err(error) = nursery.network.pool.collect() {
+                if let Err(error) = nursery.networks.pool.collect() {
                     say(&Trouble::failed("make networks ahead")(error).reason);
                 }
                 Ok(())
@@ -145,25 +153,37 @@ impl Server {
         for (number, error) in gone {
             self.removed(nursery, number, error);
         }
-        self.make_ahead(nursery)?;
+        if self.make_ahead(nursery)? {
+            return Ok(EpollTimeout::ZERO);
+        }
+        if let Some(left) = nursery.central.dismiss() {
+            next = Some(next.map_or(left, |n| n.min(left)));
+        }
+        // Rounded up, so that a deadline is over when it is looked at.
         let next = next
-            .map(|d| d.as_millis())
+            .map(|d| d.as_millis() + 1)
             .and_then(|ms| u16::try_from(ms).ok());
         Ok(next.map_or(EpollTimeout::NONE, EpollTimeout::from))
     }
 
-    /// Makes what the next starts need, while nobody waits for one.
-    fn make_ahead(&mut self, nursery: &mut Nursery) -> io::Result<()> {
+    /// Makes one thing that the next starts need, while nobody waits for one; true: there may be
+    /// more to make.
+    fn make_ahead(&mut self, nursery: &mut Nursery) -> io::Result<bool> {
         if !self.is_changed || nursery.table.is_starting() {
-            return Ok(());
+            return Ok(false);
         }
-        self.is_changed = false;
+        self.is_changed = nursery.make_ahead().unwrap_or_else(|trouble| {
+            say(&format!("make sandboxes ahead: {}", trouble.reason));
+            false
+        });
+        if self.is_changed {
+            return Ok(true);
+        }
         let taken = nursery.table.slots();
-        nursery.ids.make_ahead(&taken)?;
-        let Ok(host) = &nursery.network.host else {
-            return Ok(());
+        let Ok(host) = &nursery.networks.host else {
+            return Ok(false);
         };
-        let pool = &mut nursery.network.pool;
+        let pool = &mut nursery.networks.pool;
         if let Err(error) = pool.refill(host, |seat| taken.contains(&Slot::at(seat))) {
             say(&Trouble::failed("make networks ahead")(error).reason);
         }
@@ -176,7 +196,7 @@ impl Server {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn number(&mut self) -> u32 {
@@ -189,6 +209,7 @@ impl Server {
         let Some(sandbox) = nursery.table.take(number) else {
             return;
         };
+        leave(nursery, &sandbox);
         let failed = error.map(|error| {
             let trouble = Trouble::failed(&format!("remove {}", sandbox.id))(error);
             say(&trouble.reason);
@@ -199,5 +220,16 @@ impl Server {
                 self.answer(client, failed.as_ref().unwrap_or(&answer), &[]);
             }
         }
+    }
+}
+
+/// A sandbox was removed: its seat lingers, its dyno net goes when it was the last in it.
+fn leave(nursery: &mut Nursery, sandbox: &Sandbox) {
+    let Some(net) = sandbox.dyno_net() else {
+        return;
+    };
+    nursery.central.leave(sandbox.cgroup);
+    if let (false, Ok(host)) = (nursery.table.is_net_used(net), &mut nursery.networks.host) {
+        host.release_dyno_net(net);
     }
 }

@@ -1,30 +1,26 @@
-//! One start: everything is opened, checked and made before the fork; what fails is undone by the
-//! drop of what there was so far.
+//! One start: everything is opened, checked and made before the cradle gets its orders; what fails
+//! is undone by the drop of what there was so far.
 
-use std::ffi::CString;
-use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use model::limits;
+use model::{limits, network};
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::{Mode, fstat};
 
+use super::central::Net;
+use super::cradles::{Cradle, Materials};
 use super::folder::{self, Folder, Networked};
-use super::home::read_only_clone;
 use super::ids::Slot;
 use super::layer::Layer;
+use super::ports::Port;
 use super::root::Own;
-use super::table::{Sandbox, Starting, State, group_path};
+use super::table::{Sandbox, Starting, State, Tree, group_path};
 use super::{Nursery, Trouble};
-use crate::cgroup::{Group, Seen};
 use crate::net::Seat;
-use crate::plan::{Command, Groups, Keeping, Plan};
+use crate::plan::{Command, Keeping, Orders};
 use crate::spec::{Base, Kind, Mount, Network, Place, Spec, Upper};
-use crate::sys::process::{Side, clone_into};
-use crate::world;
+use crate::world::steps::now_ns;
 
 /// What the command's side of a sandbox needs beside its root.
 struct Sides {
@@ -35,35 +31,8 @@ struct Sides {
     job: Option<(OwnedFd, OwnedFd)>,
 }
 
-/// Removes a group again, unless the start gets far enough.
-struct Guarded(Option<Group>);
-
-impl Guarded {
-    const fn new(group: Group) -> Self {
-        Self(Some(group))
-    }
-
-    fn get(&self) -> &Group {
-        self.0
-            .as_ref()
-            .expect("only `keep` takes it, and takes the guard along")
-    }
-
-    fn keep(mut self) -> Group {
-        self.0.take().expect("only this takes it, once")
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        if let Some(Err(error)) = self.0.take().map(|group| group.remove()) {
-            super::say(&format!("remove a cgroup: {error}"));
-        }
-    }
-}
-
 impl Nursery {
-    /// Forks a sandbox on its way; the answer follows when its command runs.
+    /// Sends a sandbox on its way; the answer follows when its command runs.
     pub(super) fn start(
         &mut self,
         client: u32,
@@ -78,60 +47,53 @@ impl Nursery {
         let secrets = take_secrets(&mut fds)?;
         check_files(spec, &fds)?;
         let (number, slot) = self.place(spec)?;
-        let user_ns = self.ids.get(slot).and_then(|ns| ns.try_clone_to_owned());
-        let user_ns = user_ns.map_err(Trouble::failed("make a user namespace"))?;
-        let (net_ns, address) = self.network(spec, number)?;
-        let group = self
-            .cgroups
-            .make(&group_path(&spec.id, spec.kind), &spec.limits)
-            .map_err(Trouble::failed("make the cgroup"))?;
-        let group = Guarded::new(group);
-        let own = Own {
-            slot,
-            ids: user_ns.as_fd(),
-            address,
-        };
-        let (root, mounts, layer) = self.root(spec, &own)?;
-        let groups = planned_groups(self, group.get(), &layer)?;
-        let sides = self.sides(spec, slot, fds)?;
-        let (channel, theirs) = channel()?;
-        let plan = Plan {
-            hostname: spec.hostname.clone(),
-            groups,
-            net_ns,
-            root,
-            mounts,
-            command: command(spec, slot, (user_ns, secrets), sides.files)?,
-            channel: theirs,
-            keeping: sides.keeping,
-            watch_port: spec.watch_port,
-            terminal: spec.terminal,
-            keeper_id: slot.keeper(),
-        };
-        let folder = group
-            .get()
-            .v2_folder()
-            .map_err(Trouble::failed("open the cgroup"))?;
+        let net = self.network(spec, number)?;
         let mut steps = Vec::new();
-        step(&mut steps, "prepare", since);
-        let forking = Instant::now();
-        let (pid, pidfd) = fork(plan, &folder)?;
-        step(&mut steps, "fork", forking);
+        let sides = self.sides(spec, slot, fds)?;
+        let cradle = self.cradle(spec, slot)?;
+        let limited = self.cgroups.limit(cradle.group(), &spec.limits);
+        limited.map_err(Trouble::failed("limit the cgroup"))?;
+        step(&mut steps, "cradle", since);
+        let copy = net.ns.as_ref().map(OwnedFd::try_clone).transpose();
+        let copy = copy.map_err(Trouble::failed("copy a namespace"))?;
+        cradle.command(command(spec, copy, secrets, sides.files))?;
+        let rooting = Instant::now();
+        let seat = net.seat;
+        let (mut orders, layer) = self.orders(spec, slot, net, sides.keeping)?;
+        let port = self.port(spec)?;
+        step(&mut steps, "layers", rooting);
+        let cgroup = cradle.group().id();
+        let cgroup = cgroup.map_err(Trouble::failed("look at the cgroup"))?;
+        if let Some(seat) = seat {
+            let admitting = Instant::now();
+            let admitted = self.central.admit(cgroup, &seat);
+            admitted.map_err(Trouble::failed("give the dyno its seat"))?;
+            step(&mut steps, "policy", admitting);
+        }
+        orders.sent_ns = now_ns();
+        let ordered = cradle.order(orders);
+        if ordered.is_err() && seat.is_some() {
+            self.central.leave(cgroup);
+        }
+        ordered?;
+        let parts = cradle.into_parts();
         let mut sandbox = Sandbox {
             id: spec.id.clone(),
             kind: spec.kind,
             number,
             networked: Networked::of(spec),
-            pid,
+            pid: parts.pid,
             start_time: 0,
-            pidfd: Some(pidfd),
-            group: group.keep(),
+            pidfd: Some(parts.pidfd),
+            group: parts.group,
+            cgroup,
+            port,
             layer: Some(layer),
             volumes: volumes(spec),
             state: State::Starting(Box::new(Starting {
                 client,
                 since,
-                channel,
+                channel: parts.channel,
                 steps,
                 terminal: None,
                 failure: None,
@@ -140,6 +102,52 @@ impl Nursery {
         };
         self.note(&mut sandbox, sides.folder);
         Ok(sandbox)
+    }
+
+    /// What the keeper has to do, and the layer that it needs.
+    fn orders(
+        &mut self,
+        spec: &Spec,
+        slot: Slot,
+        net: Net,
+        keeping: Keeping,
+    ) -> Result<(Orders, Layer), Trouble> {
+        let ids = self.ids.get(slot).and_then(|ns| ns.try_clone_to_owned());
+        let ids = ids.map_err(Trouble::failed("make a user namespace"))?;
+        let own = Own {
+            slot,
+            ids: ids.as_fd(),
+            address: net.address,
+        };
+        let (layers, layer) = self.root(spec, &own)?;
+        let orders = Orders {
+            sent_ns: 0,
+            hostname: spec.hostname.clone(),
+            net_ns: net.ns,
+            lowers: layers.lowers,
+            upper: layers.upper,
+            mounts: layers.mounts,
+            seen_memory: layers.seen_memory,
+            keeping,
+            watch_port: spec.watch_port.filter(|_| !self.central.tells()),
+            terminal: spec.terminal,
+            owner: (slot.base() + spec.uid, slot.base() + spec.gid),
+        };
+        Ok((orders, layer))
+    }
+
+    /// The slot's cradle: ready, or made now.
+    fn cradle(&mut self, spec: &Spec, slot: Slot) -> Result<Cradle, Trouble> {
+        let tree = Tree::of(spec.kind, spec.network);
+        let path = group_path(&spec.id, spec.kind, tree);
+        let mut with = Materials {
+            home: &self.home,
+            cgroups: &self.cgroups,
+            ids: &mut self.ids,
+        };
+        let has_own_net = spec.network == Network::None;
+        self.cradles
+            .take(&mut with, (tree, slot), &path, has_own_net)
     }
 
     /// The job's number, and the ids of either kind.
@@ -154,29 +162,39 @@ impl Nursery {
         }
     }
 
-    fn network(
-        &mut self,
-        spec: &Spec,
-        number: Option<u16>,
-    ) -> Result<(Option<OwnedFd>, Option<std::net::Ipv4Addr>), Trouble> {
+    fn network(&mut self, spec: &Spec, number: Option<u16>) -> Result<Net, Trouble> {
         let seat = match (spec.network, spec.kind, number) {
             (Network::Isolated { port }, Kind::Dyno { slot }, _) => Seat::Dyno { slot, port },
             (Network::Build, _, Some(number)) => Seat::Build { number },
-            (Network::Central { .. }, _, _) => {
-                let reason = &self.network.central;
-                return Err(Trouble::refused(format!("no central mode: {reason}")));
+            (Network::Central { net, host, port }, _, _) => {
+                if let Some(reason) = self.central.refusal(&self.networks) {
+                    return Err(Trouble::refused(format!("no central mode: {reason}")));
+                }
+                let seat = network::Seat::new(net, host).map_err(Trouble::refused)?;
+                return self.networks.seat(seat, port);
             }
-            _ => return Ok((None, None)),
+            _ => return Ok(Net::default()),
         };
-        let host = self.network.host.as_ref();
+        let host = self.networks.host.as_ref();
         let host =
             host.map_err(|reason| Trouble::refused(format!("network not available: {reason}")))?;
-        let ns = self
-            .network
-            .pool
-            .take(host, seat)
-            .map_err(Trouble::failed("make the network"))?;
-        Ok((Some(ns), Some(host.address(seat))))
+        let ns = self.networks.pool.take(host, seat);
+        Ok(Net {
+            ns: Some(ns.map_err(Trouble::failed("make the network"))?),
+            address: Some(host.address(seat)),
+            seat: None,
+        })
+    }
+
+    /// Nobody has to be told about the ports of a job, nor where keepers look for themselves.
+    fn port(&self, spec: &Spec) -> Result<Option<Port>, Trouble> {
+        match spec.kind {
+            Kind::Dyno { slot } if self.central.tells() => {
+                Port::open(&self.home, slot, Networked::of(spec))
+                    .map_err(Trouble::failed("open the dyno's status"))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn sides(&self, spec: &Spec, slot: Slot, files: Vec<OwnedFd>) -> Result<Sides, Trouble> {
@@ -186,7 +204,7 @@ impl Nursery {
                     let (exit, ours) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
                     let (lifeline, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
                     let keeping = Keeping::Job {
-                        exit: File::from(ours),
+                        exit: ours,
                         lifeline,
                     };
                     Ok::<_, nix::Error>((keeping, (exit, theirs)))
@@ -206,7 +224,7 @@ impl Nursery {
                 let null = null.map_err(Trouble::failed("open /dev/null"))?;
                 let [out, err] = ends.write;
                 let keeping = Keeping::Dyno {
-                    status: ends.status,
+                    status: ends.status.into(),
                     fifo: ends.fifo,
                 };
                 let files = vec![null, out, err];
@@ -244,67 +262,21 @@ fn step(steps: &mut Vec<(String, u32)>, name: &str, since: Instant) {
     steps.push((name.to_owned(), us));
 }
 
-fn fork(plan: Plan, cgroup: &File) -> Result<(i32, OwnedFd), Trouble> {
-    let mut flags =
-        libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    if plan.net_ns.is_none() {
-        flags |= libc::CLONE_NEWNET;
-    }
-    match clone_into(flags, Some(cgroup.as_fd())).map_err(Trouble::failed("fork"))? {
-        Side::Child => world::run(plan),
-        Side::Parent { pid, pidfd } => Ok((pid, pidfd)),
-    }
-}
-
-fn channel() -> Result<(OwnedFd, OwnedFd), Trouble> {
-    socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
-    .map_err(Trouble::failed("make a channel"))
-}
-
-fn planned_groups(nursery: &Nursery, group: &Group, layer: &Layer) -> Result<Groups, Trouble> {
-    let plan = || {
-        let (seen, seen_memory) = match group.seen() {
-            Seen::Whole(at) => (read_only_clone(&at)?, layer.memory()?),
-            Seen::Memory(at) => (nursery.home.template("cgroup")?, read_only_clone(&at)?),
-        };
-        Ok(Groups {
-            join: group.join_files()?,
-            seen,
-            seen_memory,
-            watch: group.watch_memory()?,
-        })
-    };
-    plan().map_err(Trouble::failed::<io::Error>("open the cgroup"))
-}
-
-fn command(
-    spec: &Spec,
-    slot: Slot,
-    (user_ns, secrets): (OwnedFd, OwnedFd),
-    files: Vec<OwnedFd>,
-) -> Result<Command, Trouble> {
-    Ok(Command {
-        argv: strings(&spec.argv)?,
-        cwd: CString::new(spec.cwd.as_str()).map_err(Trouble::refused)?,
+fn command(spec: &Spec, net_ns: Option<OwnedFd>, secrets: OwnedFd, files: Vec<OwnedFd>) -> Command {
+    let files_to = spec.mounts.iter().find_map(|mount| match mount {
+        Mount::Files { to } => Some(to.clone()),
+        _ => None,
+    });
+    Command {
+        argv: spec.argv.clone(),
+        cwd: spec.cwd.clone(),
         uid: spec.uid,
         gid: spec.gid,
-        base: slot.base(),
-        user_ns,
+        net_ns,
         secrets,
         files,
-    })
-}
-
-fn strings(texts: &[String]) -> Result<Vec<CString>, Trouble> {
-    texts
-        .iter()
-        .map(|t| CString::new(t.as_str()).map_err(Trouble::refused))
-        .collect()
+        files_to,
+    }
 }
 
 /// The first file: nobody can change it any more, and it is not too long.

@@ -15,14 +15,12 @@ use super::folder::{self, Networked};
 use super::home::Home;
 use super::ids::Slot;
 use super::layer::Layer;
+use super::ports::Port;
 use crate::cgroup::{Cgroups, Group};
-use crate::spec::Kind;
+use crate::spec::{Kind, Network};
 use crate::sys::process;
 use crate::wire::Answer;
 
-/// Where the groups of dynos and of jobs are.
-const DYNOS: &str = "dynos/isolated";
-const JOBS: &str = "jobs";
 /// How long the death of what a former nursery left is waited for.
 const BURIAL: Duration = Duration::from_secs(5);
 
@@ -39,6 +37,10 @@ pub(super) struct Sandbox {
     /// `None`: the processes are gone.
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) group: Group,
+    /// The number by which the kernel knows its group; 0: it is gone.
+    pub(super) cgroup: u64,
+    /// Of a dyno whose port somebody wants to know about.
+    pub(super) port: Option<Port>,
     /// Of one that this nursery made.
     pub(super) layer: Option<Layer>,
     pub(super) volumes: Vec<String>,
@@ -83,6 +85,19 @@ impl Sandbox {
             Kind::Dyno { slot } => Slot::of_dyno(slot),
             Kind::Job => Slot::of_job(self.number.unwrap_or_default()),
         }
+    }
+
+    /// The dyno net that it has a place in.
+    pub(super) const fn dyno_net(&self) -> Option<u8> {
+        match self.networked.network {
+            Network::Central { net, .. } => Some(net),
+            _ => None,
+        }
+    }
+
+    /// Where its group is.
+    pub(super) const fn tree(&self) -> Tree {
+        Tree::of(self.kind, self.networked.network)
     }
 
     /// Kills it with its keeper: a pid namespace dies with its first process.
@@ -143,28 +158,32 @@ impl Table {
                 .to_str()
                 .and_then(|name| name.parse().ok())
             {
-                table.adopt(slot, &entry.path(), cgroups)?;
+                table.adopt(slot, home, cgroups)?;
             }
         }
-        let known = |name: &String| table.find_id(&format!("dyno-{name}")).is_some();
-        for name in cgroups.list(DYNOS)?.into_iter().filter(|name| !known(name)) {
-            remove_stray(&cgroups.group(&format!("{DYNOS}/{name}")))?;
-        }
-        for name in cgroups.list(JOBS)? {
-            remove_stray(&cgroups.group(&format!("{JOBS}/{name}")))?;
+        for tree in Tree::ALL {
+            for name in cgroups.list(tree.path())? {
+                let known = table.find(&format!("dyno-{name}"));
+                if known.is_ok_and(|dyno| dyno.tree() == tree) {
+                    continue;
+                }
+                remove_stray(&cgroups.group(&format!("{}/{name}", tree.path())))?;
+            }
         }
         Ok(table)
     }
 
-    fn adopt(&mut self, slot: u16, at: &std::path::Path, cgroups: &Cgroups) -> io::Result<()> {
-        let living = folder::living(at);
+    fn adopt(&mut self, slot: u16, home: &Home, cgroups: &Cgroups) -> io::Result<()> {
+        let at = folder::path(home, slot);
+        let living = folder::living(&at);
         let pidfd = match living.map(|(pid, _)| process::pidfd(pid)).transpose() {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
             other => other?,
         };
         let (pid, start_time) = living.unwrap_or_default();
         let kind = Kind::Dyno { slot };
-        let group = cgroups.group(&group_path("", kind));
+        let networked = folder::networked(&at)?;
+        let group = cgroups.group(&group_path("", kind, Tree::of(kind, networked.network)));
         if pidfd.is_none() {
             // The former nursery may have died before it noted the pid: nobody was told of it.
             kill_all(&group)?;
@@ -173,11 +192,14 @@ impl Table {
             id: format!("dyno-{slot}"),
             kind,
             number: None,
-            networked: folder::networked(at)?,
+            networked,
             pid,
             start_time,
             pidfd,
+            // One whose removal was under way has none any more.
+            cgroup: group.id().unwrap_or(0),
             group,
+            port: Port::open(home, slot, networked)?,
             layer: None,
             volumes: Vec::new(),
             state: State::Started,
@@ -244,6 +266,16 @@ impl Table {
             .any(|s| matches!(s.state, State::Starting(_)))
     }
 
+    /// The sandbox of this cgroup.
+    pub(super) fn of_cgroup(&mut self, cgroup: u64) -> Option<&mut Sandbox> {
+        self.all.values_mut().find(|s| s.cgroup == cgroup)
+    }
+
+    /// Whether a dyno has a place in this dyno net.
+    pub(super) fn is_net_used(&self, net: u8) -> bool {
+        self.all.values().any(|s| s.dyno_net() == Some(net))
+    }
+
     pub(super) fn is_volume_used(&self, id: &str) -> bool {
         self.all
             .values()
@@ -251,11 +283,41 @@ impl Table {
     }
 }
 
+/// Where the groups of sandboxes are, below the instance's. The port policy of central mode hangs
+/// on one of them alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tree {
+    Central,
+    /// All other dynos.
+    Isolated,
+    Jobs,
+}
+
+impl Tree {
+    const ALL: [Self; 3] = [Self::Central, Self::Isolated, Self::Jobs];
+
+    pub(super) const fn of(kind: Kind, network: Network) -> Self {
+        match (kind, network) {
+            (Kind::Job, _) => Self::Jobs,
+            (Kind::Dyno { .. }, Network::Central { .. }) => Self::Central,
+            (Kind::Dyno { .. }, _) => Self::Isolated,
+        }
+    }
+
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Central => "dynos/central",
+            Self::Isolated => "dynos/isolated",
+            Self::Jobs => "jobs",
+        }
+    }
+}
+
 /// The group of a sandbox, relative to the instance's.
-pub(super) fn group_path(id: &str, kind: Kind) -> String {
+pub(super) fn group_path(id: &str, kind: Kind, tree: Tree) -> String {
     match kind {
-        Kind::Dyno { slot } => format!("{DYNOS}/{slot}"),
-        Kind::Job => format!("{JOBS}/{id}"),
+        Kind::Dyno { slot } => format!("{}/{slot}", tree.path()),
+        Kind::Job => format!("{}/{id}", tree.path()),
     }
 }
 

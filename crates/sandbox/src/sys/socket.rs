@@ -8,6 +8,11 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, 
 
 use super::own;
 
+/// Files beside one packet (`SCM_MAX_FD` in the kernel's `net/scm.h`).
+pub(crate) const ORDERS_FDS_MAX: usize = 253;
+/// Bytes of what a cradle tells at a time: its steps, or an error's text.
+const WORD_MAX_BYTES: usize = 4096;
+
 /// One packet: empty when the other side has closed.
 #[derive(Debug)]
 pub(crate) struct Packet {
@@ -35,8 +40,27 @@ pub(crate) fn send(to: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -
 /// Receives one packet. One that is longer than it may be, or carries more files, is an error;
 /// its files are closed.
 pub(crate) fn receive(from: BorrowedFd<'_>) -> io::Result<Packet> {
-    let mut message = vec![0; limits::SANDBOX_MESSAGE_MAX_BYTES];
-    let mut control = nix::cmsg_space!([RawFd; limits::SANDBOX_FDS_MAX]);
+    let control = nix::cmsg_space!([RawFd; limits::SANDBOX_FDS_MAX]);
+    receive_into(from, limits::SANDBOX_MESSAGE_MAX_BYTES, control)
+}
+
+/// Receives one short packet, with at most one file.
+pub(crate) fn receive_word(from: BorrowedFd<'_>) -> io::Result<Packet> {
+    receive_into(from, WORD_MAX_BYTES, nix::cmsg_space!(RawFd))
+}
+
+/// Receives one packet of the nursery's own, with as many files as the kernel lets pass.
+pub(crate) fn receive_orders(from: BorrowedFd<'_>) -> io::Result<Packet> {
+    let control = nix::cmsg_space!([RawFd; ORDERS_FDS_MAX]);
+    receive_into(from, 2 * limits::SANDBOX_MESSAGE_MAX_BYTES, control)
+}
+
+fn receive_into(
+    from: BorrowedFd<'_>,
+    max_bytes: usize,
+    mut control: Vec<u8>,
+) -> io::Result<Packet> {
+    let mut message = vec![0; max_bytes];
     let mut parts = [IoSliceMut::new(&mut message)];
     let received = recvmsg::<UnixAddr>(
         from.as_raw_fd(),

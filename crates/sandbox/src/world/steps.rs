@@ -5,9 +5,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::sys::socket;
+
+/// Bytes of an error's text; it may quote the whole command.
+const TEXT_MAX_BYTES: usize = 1024;
 
 /// A step did not work.
 #[derive(Debug)]
@@ -28,8 +32,16 @@ pub(crate) fn failed<E: Into<io::Error>>(doing: &str) -> impl FnOnce(E) -> Fail 
 /// A stopwatch over the steps of one process.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    since: Instant,
-    done: Vec<(&'static str, u128)>,
+    since_ns: u64,
+    done: Vec<(&'static str, u64)>,
+}
+
+/// The monotonic clock in nanoseconds, the same for all processes.
+pub(crate) fn now_ns() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    let [seconds, nanoseconds] =
+        [time.tv_sec(), time.tv_nsec()].map(|n| u64::try_from(n).expect("counts from the boot"));
+    seconds * 1_000_000_000 + nanoseconds
 }
 
 /// What came over the channel.
@@ -41,19 +53,20 @@ pub(crate) enum Word {
 }
 
 impl Steps {
-    pub(crate) fn start() -> Self {
+    /// Begins at a time of another process's [`now_ns`].
+    pub(crate) const fn since(since_ns: u64) -> Self {
         Self {
-            since: Instant::now(),
+            since_ns,
             done: Vec::new(),
         }
     }
 
     /// Ends a step.
     pub(crate) fn done(&mut self, name: &'static str) {
-        let now = Instant::now();
+        let now = now_ns();
         self.done
-            .push((name, now.duration_since(self.since).as_micros()));
-        self.since = now;
+            .push((name, now.saturating_sub(self.since_ns) / 1000));
+        self.since_ns = now;
     }
 
     /// Tells the nursery all of them.
@@ -69,7 +82,8 @@ impl Steps {
 
 /// Tells the nursery why there is no command.
 pub(crate) fn tell_failure(channel: &OwnedFd, fail: &Fail) {
-    let text = format!("fail {}: {}", fail.doing, fail.source);
+    let mut text = format!("fail {}: {}", fail.doing, fail.source);
+    text.truncate(text.floor_char_boundary(TEXT_MAX_BYTES));
     // Nobody is left to tell if this fails; the nursery sees the channel close.
     drop(socket::send(channel.as_fd(), text.as_bytes(), &[]));
 }
@@ -82,7 +96,7 @@ pub(crate) fn tell_terminal(channel: &OwnedFd, outer: &OwnedFd) -> io::Result<()
 /// Reads what came over the channel; `None`: it closed.
 pub(crate) fn hear(channel: BorrowedFd<'_>) -> io::Result<Option<(Word, Vec<OwnedFd>)>> {
     debug_assert!(channel.as_raw_fd() >= 0, "an open channel");
-    let packet = socket::receive(channel)?;
+    let packet = socket::receive_word(channel)?;
     if packet.message.is_empty() {
         return Ok(None);
     }

@@ -27,6 +27,11 @@ pub(crate) struct World {
 impl World {
     /// Starts a nursery. `network`: the third number of an address range of its own, 202 to 250.
     pub(crate) fn new(number: u8) -> Self {
+        Self::prepared(number, |_| ())
+    }
+
+    /// Does something to the folders before the nursery starts.
+    pub(crate) fn prepared(number: u8, prepare: impl FnOnce(&Path)) -> Self {
         let mut bytes = [0; 3];
         File::open("/dev/urandom")
             .unwrap()
@@ -41,6 +46,7 @@ impl World {
         std::os::unix::fs::symlink("test-1", at.join("stacks/test")).unwrap();
         fill_root(&at.join("stacks/test-1/run"));
         let network = format!("10.{number}.0.0/16");
+        prepare(&at);
         let nursery = spawn(&instance, &at, &network);
         let world = Self {
             instance,
@@ -54,7 +60,8 @@ impl World {
 
     /// Kills the nursery as the kernel would for want of memory, and starts another.
     pub(crate) fn replace_nursery(&mut self) {
-        self.nursery.kill().unwrap();
+        // A test may have killed it before.
+        drop(self.nursery.kill());
         self.nursery.wait().unwrap();
         fs::remove_file(self.at.join("run/nursery.sock")).unwrap();
         self.nursery = spawn(&self.instance, &self.at, &self.network);
@@ -116,24 +123,40 @@ impl World {
         )
     }
 
-    /// Everything on this machine that carries the instance's name.
+    /// Dynos and jobs that are still there.
+    fn remains(&self) -> Vec<String> {
+        let mut found = names(&self.at.join("run/dynos"));
+        found.extend(self.groups("jobs"));
+        found
+    }
+
+    /// The groups below a folder, in any tree.
+    fn groups(&self, folder: &str) -> Vec<String> {
+        let trees = ["memory", "cpu", "pids", "unified", "."];
+        let at = |tree| Path::new("/sys/fs/cgroup").join(tree).join(&self.instance);
+        let folders = trees.into_iter().map(|tree| at(tree).join(folder));
+        folders.flat_map(|folder| names(&folder)).collect()
+    }
+
+    /// Processes in any group: cradles die with their nursery.
+    fn processes(&self) -> Vec<String> {
+        let folders = ["dynos/central", "dynos/isolated", "jobs"];
+        let groups = folders.into_iter().flat_map(|folder| self.groups(folder));
+        let with_processes = groups.filter(|group| {
+            let listed = fs::read_to_string(Path::new(group).join("cgroup.procs"));
+            listed.is_ok_and(|text| !text.is_empty())
+        });
+        with_processes.collect()
+    }
+
+    /// What is still on this machine when everything was torn down.
     fn leftovers(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for tree in ["memory", "cpu", "pids", "unified", "."] {
-            let at = Path::new("/sys/fs/cgroup").join(tree).join(&self.instance);
-            for folder in ["dynos/isolated", "jobs"] {
-                found.extend(names(&at.join(folder)));
-            }
-        }
-        found.extend(names(&self.at.join("run/dynos")));
+        let mut found = self.groups(".");
         let name = self.instance.clone();
+        // Tearing down leaves this thread in a mount namespace of its own, but not the first one.
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        found.extend(
-            mounts
-                .lines()
-                .filter(|l| l.contains(&name))
-                .map(str::to_owned),
-        );
+        let mounts = mounts.lines().filter(|l| l.contains(&name));
+        found.extend(mounts.map(str::to_owned));
         for entry in fs::read_dir("/sys/block").unwrap() {
             let backing = entry.unwrap().path().join("loop/backing_file");
             let text = fs::read_to_string(backing).unwrap_or_default();
@@ -141,6 +164,8 @@ impl World {
                 found.push(text);
             }
         }
+        let name = model::instance::Name::parse(&self.instance).unwrap();
+        found.extend(sandbox::net::Host::strays(&name).unwrap());
         found
     }
 }
@@ -148,21 +173,17 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         let is_panicking = std::thread::panicking();
-        if is_panicking {
-            for slot in 0..8 {
-                drop(self.client().remove(&format!("dyno-{slot}")));
-            }
-        }
-        let left = patiently(|| Some(self.leftovers()).filter(|l| l.is_empty() || is_panicking));
-        let left = left.unwrap_or_else(|| self.leftovers());
+        let settled = |look: &dyn Fn() -> Vec<String>| {
+            let none = patiently(|| Some(look()).filter(|left| left.is_empty() || is_panicking));
+            none.unwrap_or_else(look)
+        };
+        let mut left = settled(&|| self.remains());
         self.nursery.kill().unwrap();
         self.nursery.wait().unwrap();
+        left.extend(settled(&|| self.processes()));
         let name = model::instance::Name::parse(&self.instance).unwrap();
-        sandbox::net::Host::tear_down(&name).unwrap();
-        let strays = || sandbox::net::Host::strays(&name).unwrap();
-        let is_clear = patiently(|| strays().is_empty().then_some(())).is_some();
-        assert!(is_clear || is_panicking, "left behind: {:?}", strays());
-        remove_cgroups(&self.instance);
+        sandbox::tear_down(&name, &self.at.join("run")).unwrap();
+        left.extend(settled(&|| self.leftovers()));
         fs::remove_dir_all(&self.at).unwrap();
         assert!(is_panicking || left.is_empty(), "left behind: {left:?}");
     }
@@ -176,16 +197,6 @@ fn names(at: &Path) -> Vec<String> {
         .map(Result::unwrap)
         .filter(|e| e.file_type().unwrap().is_dir());
     entries.map(|e| e.path().display().to_string()).collect()
-}
-
-fn remove_cgroups(instance: &str) {
-    for tree in ["memory", "cpu", "pids", "unified", "."] {
-        let at = Path::new("/sys/fs/cgroup").join(tree).join(instance);
-        for folder in ["dynos/isolated", "dynos", "jobs", "."] {
-            drop(fs::remove_dir(at.join(folder)));
-        }
-        drop(fs::remove_dir(at));
-    }
 }
 
 fn spawn(instance: &str, at: &Path, network: &str) -> Child {

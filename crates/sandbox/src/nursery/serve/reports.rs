@@ -2,9 +2,11 @@
 
 use std::io;
 
+use model::network;
+
 use crate::net::Seat;
 use crate::nursery::table::State;
-use crate::nursery::{Nursery, Trouble, folder};
+use crate::nursery::{Nursery, Trouble, folder, ports};
 use crate::spec::{Kind, Network};
 use crate::wire::{Answer, Facts, Living, PortMode, PortReport};
 
@@ -42,43 +44,71 @@ pub(super) fn usage(nursery: &Nursery, id: &str) -> Result<Answer, Trouble> {
 
 pub(super) fn facts(nursery: &Nursery) -> Answer {
     Answer::Facts(Facts {
-        central: Some(nursery.network.central.clone()),
-        isolated: nursery.network.host.as_ref().err().cloned(),
+        central: nursery.central.refusal(&nursery.networks),
+        isolated: nursery.networks.host.as_ref().err().cloned(),
         cgroups: nursery.cgroups.world().to_owned(),
-        lacks: Vec::new(),
+        lacks: nursery.central.lacks(),
     })
 }
 
 pub(super) fn port(nursery: &Nursery, id: &str) -> Result<Answer, Trouble> {
     let sandbox = nursery.table.find(id)?;
-    let (Kind::Dyno { slot }, Network::Isolated { port }) =
-        (sandbox.kind, sandbox.networked.network)
-    else {
-        return Err(Trouble::refused(format!("{id} has no PORT")));
+    let none = || Trouble::refused(format!("{id} has no PORT"));
+    let Kind::Dyno { slot } = sandbox.kind else {
+        return Err(none());
     };
-    let seat = Seat::Dyno { slot, port };
-    let counted = |direction: &str| {
-        let cable = seat.cable(&nursery.network.name);
-        let file = format!("/sys/class/net/{cable}/statistics/{direction}_bytes");
-        match std::fs::read_to_string(file) {
-            Ok(text) => text.trim().parse().map_err(io::Error::other),
-            // It went with the dyno's last process.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(error),
+    let status = folder::path(&nursery.home, slot).join("status");
+    let status = std::fs::read_to_string(status);
+    let status = status.map_err(Trouble::failed("read the dyno's status"))?;
+    let listening = folder::listening(&status);
+    match sandbox.networked.network {
+        Network::Central { net, host, port } => {
+            let seat = network::Seat::new(net, host).map_err(Trouble::refused)?;
+            let policy = nursery.central.policy();
+            let report = policy
+                .map(|policy| policy.report(sandbox.cgroup))
+                .transpose();
+            let report = report.map_err(Trouble::failed("read what was counted"))?;
+            let report = report.unwrap_or_default();
+            Ok(Answer::Port(PortReport {
+                mode: PortMode::Central,
+                port,
+                address: nursery.networks.range.central_address(seat),
+                listening,
+                refusals: report.refusals.iter().map(ports::refusal).collect(),
+                bytes_in: report.bytes_in,
+                bytes_out: report.bytes_out,
+            }))
         }
-    };
-    let counted = |direction| counted(direction).map_err(Trouble::failed("read the cable"));
-    Ok(Answer::Port(PortReport {
-        mode: PortMode::Isolated,
-        port,
-        address: seat.address(nursery.network.range),
-        listening: folder::listening(&nursery.home, slot)
-            .map_err(Trouble::failed("read the dyno's status"))?,
-        refusals: Vec::new(),
-        // What goes into the cable on this side comes out of it on the other.
-        bytes_in: counted("tx")?,
-        bytes_out: counted("rx")?,
-    }))
+        Network::Isolated { port } => {
+            let seat = Seat::Dyno { slot, port };
+            let cable = seat.cable(&nursery.networks.name);
+            let counted = |direction| {
+                counted(&cable, direction).map_err(Trouble::failed("read the dyno's cable"))
+            };
+            Ok(Answer::Port(PortReport {
+                mode: PortMode::Isolated,
+                port,
+                address: seat.address(nursery.networks.range),
+                listening,
+                refusals: Vec::new(),
+                // What goes into the cable on this side comes out of it on the other.
+                bytes_in: counted("tx")?,
+                bytes_out: counted("rx")?,
+            }))
+        }
+        Network::None | Network::Build => Err(none()),
+    }
+}
+
+/// Bytes that a cable carried; 0 when it went with the dyno's last process.
+fn counted(cable: &str, direction: &str) -> io::Result<u64> {
+    let file = format!("/sys/class/net/{cable}/statistics/{direction}_bytes");
+    match std::fs::read_to_string(file) {
+        Ok(text) => text.trim().parse().map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) fn start_steps(nursery: &Nursery, id: &str) -> Result<Answer, Trouble> {

@@ -12,6 +12,7 @@ use crate::nursery::folder;
 use crate::nursery::home::Home;
 use crate::nursery::table::{Sandbox, Starting, State};
 use crate::nursery::{Nursery, Trouble, say};
+use crate::policy::Event;
 use crate::spec::Kind;
 use crate::sys::process;
 use crate::wire::{Answer, Failure};
@@ -109,7 +110,7 @@ fn started(sandbox: &Sandbox, starting: Starting) -> Result<(Answer, Vec<OwnedFd
             reason,
         });
     }
-    if !steps.iter().any(|(name, _)| name == "identity") {
+    if !steps.iter().any(|(name, _)| name == "go") {
         let reason = "it died on the way to its command: too little memory, or killed".to_owned();
         return Err(Trouble {
             failure: Failure::Failed,
@@ -160,6 +161,31 @@ pub(super) fn ended(nursery: &mut Nursery, number: u32) {
         sandbox.state = State::Ending {
             clients: Vec::new(),
         };
+    }
+}
+
+/// Writes what the kernel tells into the status of the dyno that it is about.
+pub(super) fn hear_kernel(nursery: &mut Nursery) {
+    for event in nursery.central.events() {
+        let (Event::Listen { cgroup, .. } | Event::Refused { cgroup, .. }) = event;
+        let Some(sandbox) = nursery.table.of_cgroup(cgroup) else {
+            continue; // it was removed meanwhile
+        };
+        let is_central = sandbox.dyno_net().is_some();
+        let Some(port) = &mut sandbox.port else {
+            continue;
+        };
+        let told = match event {
+            Event::Listen {
+                address,
+                is_unbound,
+                ..
+            } => port.listens(address, is_unbound && is_central),
+            Event::Refused { what, .. } => port.refused(&what),
+        };
+        if let Err(error) = told {
+            say(&format!("tell of {}: {error}", sandbox.id));
+        }
     }
 }
 

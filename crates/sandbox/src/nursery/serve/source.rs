@@ -10,6 +10,7 @@ pub(super) enum Source {
     Format(u32),
     Lifeline(u32),
     Pool,
+    Policy,
 }
 
 impl Source {
@@ -22,6 +23,7 @@ impl Source {
             Self::Format(n) => (4, n),
             Self::Lifeline(n) => (5, n),
             Self::Pool => (6, 0),
+            Self::Policy => (7, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -36,6 +38,7 @@ impl Source {
             4 => Self::Format(number),
             5 => Self::Lifeline(number),
             6 => Self::Pool,
+            7 => Self::Policy,
             _ => return None,
         })
     }
@@ -55,6 +58,7 @@ mod tests {
             Source::Format(2),
             Source::Lifeline(3),
             Source::Pool,
+            Source::Policy,
         ];
         for source in all {
             assert_eq!(Source::of_token(source.token()), Some(source));
