@@ -189,7 +189,7 @@ impl Keeper {
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), memory];
         // A dyno has an output, a job has a lifeline.
         let output = self.output.as_ref().filter(|_| for_writes);
-        fds.extend(output.map(|o| PollFd::new(o.writes(), PollFlags::POLLIN)));
+        fds.extend(output.map(|o| PollFd::new(o.changes(), PollFlags::POLLIN)));
         let lifeline = self.lifeline.as_ref();
         fds.extend(lifeline.map(|l| PollFd::new(l.as_fd(), PollFlags::empty())));
         match poll(&mut fds, timeout) {
@@ -246,7 +246,7 @@ impl Keeper {
                 break;
             }
             // SIGKILL, by which the nursery ends this, needs no reading.
-            let mut fds = [PollFd::new(output.reads(), PollFlags::POLLIN)];
+            let mut fds = [PollFd::new(output.changes(), PollFlags::POLLIN)];
             match poll(&mut fds, LAST_WORDS_LOOK_MS) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),

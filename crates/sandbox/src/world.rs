@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::SigSet;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::Uid;
 
 use crate::cgroup::MemoryWatch;
 use crate::keeper::{self, Kept};
@@ -178,7 +179,8 @@ impl Ready {
         steps
             .tell(channel)
             .map_err(failed("report to the nursery"))?;
-        let (mut status, output, lifeline) = hold(keeping).map_err(failed("watch the output"))?;
+        let (mut status, output, lifeline) =
+            hold(keeping, self.keeper_id).map_err(failed("watch the output"))?;
         status.say("started").map_err(failed("tell of the start"))?;
         tell_go(&self.go, inner.as_ref()).map_err(failed("let the command go"))?;
         root::leave_stage().map_err(failed("leave the empty root"))?;
@@ -207,10 +209,10 @@ fn tell_go(go: &OwnedFd, terminal: Option<&OwnedFd>) -> io::Result<()> {
 }
 
 /// What the keeper tells, drains and dies with.
-fn hold(keeping: Keeping) -> io::Result<(Status, Option<Output>, Option<OwnedFd>)> {
+fn hold(keeping: Keeping, keeper: u32) -> io::Result<(Status, Option<Output>, Option<OwnedFd>)> {
     Ok(match keeping {
         Keeping::Dyno { status, fifo } => {
-            let output = Output::new(fifo)?;
+            let output = Output::new(fifo, Uid::from_raw(keeper))?;
             (Status::Dyno(status.into()), Some(output), None)
         }
         Keeping::Job { exit, lifeline } => (Status::Job(exit.into()), None, Some(lifeline)),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::unistd::{Uid, geteuid, seteuid};
 
 use crate::sys::device::waiting_bytes;
 
@@ -25,62 +26,62 @@ const REST: Duration = Duration::from_secs(1);
 pub(crate) struct Output {
     fifo: File,
     capacity: usize,
-    /// Has an event when somebody has read: reads of a FIFO are accesses to its inode.
-    reads: Inotify,
-    /// Has an event when somebody has written.
-    writes: Inotify,
+    /// Has events of reads and writes: those of a FIFO are accesses and changes of its inode.
+    changes: Inotify,
     last_read: Instant,
     lost_lines: u64,
 }
 
 impl Output {
-    /// Takes the FIFO, which must be open for reading and writing without blocking.
-    pub(crate) fn new(fifo: OwnedFd) -> io::Result<Self> {
+    /// Takes the FIFO, which must be open for reading and writing without blocking. `keeper`: the
+    /// user to be charged, since root has no more than 128 (`inotify(7)`, `max_user_instances`).
+    pub(crate) fn new(fifo: OwnedFd, keeper: Uid) -> io::Result<Self> {
         let capacity = fcntl(&fifo, FcntlArg::F_GETPIPE_SZ)?;
+        let own = geteuid();
+        seteuid(keeper)?;
+        let changes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
+        seteuid(own)?;
+        let changes = changes?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fifo));
-        let watch = |what| {
-            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-            inotify.add_watch(path.as_str(), what)?;
-            Ok::<_, nix::Error>(inotify)
-        };
+        let both = AddWatchFlags::IN_ACCESS | AddWatchFlags::IN_MODIFY;
+        changes.add_watch(path.as_str(), both)?;
         Ok(Self {
             fifo: fifo.into(),
             capacity: usize::try_from(capacity).map_err(|_| io::ErrorKind::InvalidData)?,
-            reads: watch(AddWatchFlags::IN_ACCESS)?,
-            writes: watch(AddWatchFlags::IN_MODIFY)?,
+            changes,
             last_read: Instant::now(),
             lost_lines: 0,
         })
     }
 
-    /// Ready for reading when somebody has read from the FIFO; [`Self::is_empty`] resets it.
-    pub(crate) fn reads(&self) -> BorrowedFd<'_> {
-        self.reads.as_fd()
-    }
-
-    /// Ready for reading when somebody has written; [`Self::relieve`] resets it.
-    pub(crate) fn writes(&self) -> BorrowedFd<'_> {
-        self.writes.as_fd()
+    /// Ready for reading when somebody has read from the FIFO or written to it; [`Self::relieve`] and
+    /// [`Self::is_empty`] reset it.
+    pub(crate) fn changes(&self) -> BorrowedFd<'_> {
+        self.changes.as_fd()
     }
 
     /// Whether everything has been read.
     pub(crate) fn is_empty(&self) -> io::Result<bool> {
-        forget(&self.reads)?;
+        self.happened()?;
         Ok(waiting_bytes(self.fifo.as_fd())? == 0)
     }
 
     /// Makes room if nobody reads; tells when to look again: `None`, after the next write.
     pub(crate) fn relieve(&mut self) -> io::Result<Option<Duration>> {
-        let was_written = forget(&self.writes)?;
-        if waiting_bytes(self.fifo.as_fd())? < self.capacity / 4 * 3 {
-            self.was_read()?;
-            return Ok(was_written.then_some(REST));
+        let happened = self.happened()?;
+        let was_read = happened.contains(AddWatchFlags::IN_ACCESS);
+        if was_read {
+            self.last_read = Instant::now();
         }
-        if self.was_read()? || self.last_read.elapsed() < PATIENCE {
+        if waiting_bytes(self.fifo.as_fd())? < self.capacity / 4 * 3 {
+            return Ok((!happened.is_empty()).then_some(REST));
+        }
+        if was_read || self.last_read.elapsed() < PATIENCE {
             return Ok(Some(HURRY * 10));
         }
         self.drain()?;
-        forget(&self.reads)?;
+        // Its own reads are not somebody's.
+        self.happened()?;
         Ok(Some(HURRY))
     }
 
@@ -89,12 +90,16 @@ impl Output {
         std::mem::take(&mut self.lost_lines)
     }
 
-    fn was_read(&mut self) -> io::Result<bool> {
-        let was_read = forget(&self.reads)?;
-        if was_read {
-            self.last_read = Instant::now();
+    /// What has been done since the last call.
+    fn happened(&self) -> io::Result<AddWatchFlags> {
+        let mut all = AddWatchFlags::empty();
+        loop {
+            match self.changes.read_events() {
+                Ok(events) => all.extend(events.iter().map(|event| event.mask)),
+                Err(nix::errno::Errno::EAGAIN) => return Ok(all),
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(was_read)
     }
 
     /// Takes a quarter of the capacity out, then up to the end of a line.
@@ -122,15 +127,6 @@ impl Output {
     }
 }
 
-/// Takes all events; true: there were some.
-fn forget(events: &Inotify) -> io::Result<bool> {
-    match events.read_events() {
-        Ok(events) => Ok(!events.is_empty()),
-        Err(nix::errno::Errno::EAGAIN) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +141,7 @@ mod tests {
         let fifo = open(&path, OFlag::O_RDWR | OFlag::O_NONBLOCK, Mode::empty()).unwrap();
         std::fs::remove_file(&path).unwrap();
         let mut writer = File::from(fifo.try_clone().unwrap());
-        let mut output = Output::new(fifo).unwrap();
+        let mut output = Output::new(fifo, geteuid()).unwrap();
         assert!(output.is_empty().unwrap());
         assert_eq!(output.relieve().unwrap(), None, "nobody has written");
         let line = [b'x'; 100].map(|b| b);
