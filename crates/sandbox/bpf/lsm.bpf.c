@@ -85,7 +85,8 @@ static __always_inline __u64 dyno_of(struct sock *sk)
 	struct cgroup *cgroup = BPF_CORE_READ(sk, sk_cgrp_data.cgroup);
 	if (!cgroup || BPF_CORE_READ(cgroup, level) < (int)LEVEL)
 		return 0;
-	struct cgroup **ancestors = __builtin_preserve_access_index(&cgroup->ancestors[0]);
+	/* The list itself, not its first entry: a loader may hold an index against the declared length. */
+	struct cgroup **ancestors = (void *)__builtin_preserve_access_index(&cgroup->ancestors);
 	struct cgroup *dyno = 0;
 	bpf_probe_read_kernel(&dyno, sizeof(dyno), ancestors + LEVEL);
 	return BPF_CORE_READ(dyno, kn, id);

@@ -92,48 +92,51 @@ pub(super) fn attach_lsm(
     attachments: &Attachments,
     folder: &Path,
 ) -> Result<(), String> {
-    let types = Btf::from_sys_fs().map_err(|error| chain(&error))?;
+    let types = Btf::from_sys_fs().map_err(|error| reason(&error))?;
     let places = LSM_MAPS.map(|name| (name, pins.map(name)));
     let mut loader = loader(&places, &attachments.dyno_level);
     loader.btf(Some(&types));
     let central = attachments.of(Tree::Central).id;
     loader.override_global("CENTRAL", &central, true);
-    let mut object = loader.load(LSM).map_err(|error| chain(&error))?;
+    let mut object = loader.load(LSM).map_err(|error| reason(&error))?;
     let mut links = Vec::new();
     for (name, hook) in LSM_HOOKS {
         let link = load_lsm(&mut object, name, hook, &types)
             .and_then(|program| program.attach().and_then(|id| program.take_link(id)));
-        links.push((name, FdLink::from(link.map_err(|error| chain(&error))?)));
+        let link = link.map_err(|error| format!("attach {hook}: {}", reason(&error)))?;
+        links.push((name, FdLink::from(link)));
     }
     // All or nothing: only now, so that a half is not left attached.
     for (name, link) in links {
-        link.pin(folder.join(name)).map_err(|error| chain(&error))?;
+        link.pin(folder.join(name))
+            .map_err(|error| reason(&error))?;
     }
     Ok(())
 }
 
 /// Loads everything and forgets it; text: what the kernel says.
 pub(super) fn probe() -> Result<(), String> {
-    let mut object = loader(&[], &0).load(PORT).map_err(|error| chain(&error))?;
+    let mut object = loader(&[], &0).load(PORT).map_err(|error| reason(&error))?;
     for link in LINKS {
         let program = object.program_mut(link.program);
         let program = program.expect("each program of the table is in the object");
-        loaded(program).map_err(|error| format!("load {}: {}", link.program, chain(&error)))?;
+        loaded(program).map_err(|error| format!("load {}: {}", link.program, reason(&error)))?;
     }
     Ok(())
 }
 
 /// As [`probe`], of the other object.
 pub(super) fn probe_lsm() -> Result<(), String> {
-    let types = Btf::from_sys_fs().map_err(|error| chain(&error))?;
+    let types = Btf::from_sys_fs().map_err(|error| reason(&error))?;
     let level = 1;
     let mut loader = loader(&[], &level);
     let mut object = loader
         .btf(Some(&types))
         .load(LSM)
-        .map_err(|error| chain(&error))?;
+        .map_err(|error| reason(&error))?;
     for (name, hook) in LSM_HOOKS {
-        load_lsm(&mut object, name, hook, &types).map_err(|error| chain(&error))?;
+        load_lsm(&mut object, name, hook, &types)
+            .map_err(|error| format!("load {hook}: {}", reason(&error)))?;
     }
     Ok(())
 }
@@ -161,15 +164,13 @@ fn loader<'a>(places: &'a [(&'a str, PathBuf)], dyno_level: &'a u32) -> EbpfLoad
     loader
 }
 
-/// An error and its reasons in one line; a verifier's log has many.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(deeper) = source {
-        text = format!("{text}: {deeper}");
-        source = deeper.source();
+/// The deepest reason of an error: what is above it repeats it, with a verifier's log of many lines.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(deeper) = deepest.source() {
+        deepest = deeper;
     }
-    text.lines().next().unwrap_or("").to_owned()
+    deepest.to_string()
 }
 
 fn refused(link: Link) -> impl FnOnce(ProgramError) -> PolicyError {
