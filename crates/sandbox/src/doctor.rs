@@ -206,8 +206,10 @@ mod tests {
         check(hybrid, "cgroup files", "cgroup.kill");
         let modules = |p: &mut Probes| {
             p.modules = Modules::Loadable;
+            p.filesystems.clear();
         };
         check(modules, "modules", "loaded when they are needed");
+        check(modules, "filesystems", "overlay");
     }
 
     /// On the machine that runs this test: whatever it lacks has consequence and next step.

@@ -180,7 +180,9 @@ fn layers(probes: &Probes) -> State {
 }
 
 fn filesystems(probes: &Probes) -> State {
-    let has = |name: &str| probes.filesystems.iter().any(|f| f == name);
+    // The kernel loads a module for a file system that it does not know yet.
+    let can_load = probes.modules == Modules::Loadable;
+    let has = |name: &str| can_load || probes.filesystems.iter().any(|f| f == name);
     if !has("overlay") {
         return State::Broken(lack(
             "no overlay",
