@@ -9,7 +9,7 @@ mod harness;
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::{World, dyno, eventually};
 use nix::poll::{PollTimeout, poll};
@@ -209,17 +209,13 @@ fn nobody_polls() {
     let isolated = world.start_dyno(&isolated);
     let nursery = i32::try_from(world.nursery.id()).unwrap();
     let watched = [idle.pid, booting.pid, isolated.pid, nursery];
-    // What is made ahead is done when nobody has run for a while.
-    let mut before = watched.map(wakes);
-    eventually("all are quiet", || {
-        let rested = rest(Duration::from_secs(1));
-        let now = watched.map(wakes);
-        let is_quiet = now == before && rested;
-        before = now;
-        is_quiet.then_some(())
+    // What is made ahead takes a moment, and a change of the machine's rules wakes the nursery; who
+    // polls never sleeps as long as this.
+    eventually("three keepers and the nursery sleep through", || {
+        let before = watched.map(wakes);
+        rest(Duration::from_secs(3));
+        (watched.map(wakes) == before).then_some(())
     });
-    rest(Duration::from_secs(3));
-    assert_eq!(watched.map(wakes), before, "three keepers and the nursery");
     remove_all(&world, 0..3);
 }
 
@@ -235,11 +231,9 @@ fn wakes(pid: i32) -> u64 {
 }
 
 /// Lets time pass, in which others must not run.
-fn rest(time: Duration) -> bool {
-    let since = Instant::now();
+fn rest(time: Duration) {
     let timeout = PollTimeout::try_from(time).unwrap();
     poll(&mut [], timeout).unwrap();
-    since.elapsed() >= time
 }
 
 #[test]

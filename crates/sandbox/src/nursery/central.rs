@@ -42,8 +42,8 @@ pub(super) struct Net {
 #[derive(Debug)]
 pub(super) struct Central {
     policy: Result<Policy, String>,
-    /// By cgroup: since when its dyno is gone.
-    gone: BTreeMap<u64, Instant>,
+    /// By cgroup: since when its dyno is gone, and the dyno net it was in, if that is known.
+    gone: BTreeMap<u64, (Instant, Option<u8>)>,
 }
 
 impl Central {
@@ -114,8 +114,8 @@ impl Central {
     }
 
     /// The dyno of this cgroup is gone: its seat is given up a while later.
-    pub(super) fn leave(&mut self, cgroup: u64) {
-        self.gone.insert(cgroup, Instant::now());
+    pub(super) fn leave(&mut self, cgroup: u64, net: Option<u8>) {
+        self.gone.insert(cgroup, (Instant::now(), net));
     }
 
     /// Seats of a former nursery whose dynos nobody knows are given up, too.
@@ -126,27 +126,36 @@ impl Central {
         let known: BTreeSet<u64> = table.iter().map(|(_, sandbox)| sandbox.cgroup).collect();
         for cgroup in policy.admitted()? {
             if !known.contains(&cgroup) {
-                self.gone.insert(cgroup, Instant::now());
+                self.gone.insert(cgroup, (Instant::now(), None));
             }
         }
         Ok(())
     }
 
-    /// Gives up the seats that are due; tells when the next ones are.
-    pub(super) fn dismiss(&mut self) -> Option<Duration> {
+    /// Gives up the seats that are due; tells the dyno nets that they were in.
+    pub(super) fn dismiss(&mut self) -> Vec<u8> {
         let Ok(policy) = &self.policy else {
-            return None;
+            return Vec::new();
         };
-        let is_due = |since: &Instant| since.elapsed() >= LINGER;
-        let due = self.gone.iter().filter(|(_, since)| is_due(since));
-        for (cgroup, _) in due {
+        let is_due = |(since, _): &(Instant, Option<u8>)| since.elapsed() >= LINGER;
+        let due: Vec<_> = self.gone.extract_if(.., |_, gone| is_due(gone)).collect();
+        for (cgroup, _) in &due {
             if let Err(error) = policy.dismiss(*cgroup) {
                 say(&format!("dismiss a dyno's seat: {error}"));
             }
         }
-        self.gone.retain(|_, since| !is_due(since));
-        let left = |since: &Instant| LINGER.saturating_sub(since.elapsed());
+        due.into_iter().filter_map(|(_, (_, net))| net).collect()
+    }
+
+    /// How long until the next seat is due.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let left = |(since, _): &(Instant, Option<u8>)| LINGER.saturating_sub(since.elapsed());
         self.gone.values().map(left).min()
+    }
+
+    /// Whether a seat in this dyno net waits to be given up.
+    pub(super) fn lingers_in(&self, net: u8) -> bool {
+        self.gone.values().any(|(_, other)| *other == Some(net))
     }
 }
 

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::ids::Slot;
-use super::table::{Sandbox, State};
+use super::table::State;
 use super::volumes::Formatting;
 use super::{Nursery, Trouble, say};
 use source::Source;
@@ -64,6 +64,10 @@ impl Server {
         if let Some(policy) = nursery.central.policy() {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Policy.token());
             self.epoll.add(policy.events(), event)?;
+        }
+        if let Ok(host) = &nursery.networks.host {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, Source::Rules.token());
+            self.epoll.add(host.rules_fd(), event)?;
         }
         let mut events = [EpollEvent::empty(); 64];
         loop {
@@ -116,6 +120,10 @@ impl Server {
                 sandboxes::hear_kernel(nursery);
                 Ok(())
             }
+            Source::Rules => {
+                hear_of_rules(nursery);
+                Ok(())
+            }
             Source::Pool => {
                 self.is_changed = true;
                 if let Err(error) = nursery.networks.pool.collect() {
@@ -156,7 +164,8 @@ impl Server {
         if self.make_ahead(nursery)? {
             return Ok(EpollTimeout::ZERO);
         }
-        if let Some(left) = nursery.central.dismiss() {
+        dismiss(nursery);
+        if let Some(left) = nursery.central.next_due() {
             next = Some(next.map_or(left, |n| n.min(left)));
         }
         // Rounded up, so that a deadline is over when it is looked at.
@@ -209,7 +218,9 @@ impl Server {
         let Some(sandbox) = nursery.table.take(number) else {
             return;
         };
-        leave(nursery, &sandbox);
+        if let Some(net) = sandbox.dyno_net() {
+            nursery.central.leave(sandbox.cgroup, Some(net));
+        }
         let failed = error.map(|error| {
             let trouble = Trouble::failed(&format!("remove {}", sandbox.id))(error);
             say(&trouble.reason);
@@ -223,13 +234,25 @@ impl Server {
     }
 }
 
-/// A sandbox was removed: its seat lingers, its dyno net goes when it was the last in it.
-fn leave(nursery: &mut Nursery, sandbox: &Sandbox) {
-    let Some(net) = sandbox.dyno_net() else {
+/// Gives up the seats of dynos that are gone for a while, and dyno nets with the last of them: a
+/// restart finds its net as it was.
+fn dismiss(nursery: &mut Nursery) {
+    for net in nursery.central.dismiss() {
+        let is_used = nursery.table.is_net_used(net) || nursery.central.lingers_in(net);
+        if let (false, Ok(host)) = (is_used, &mut nursery.networks.host) {
+            host.release_dyno_net(net);
+        }
+    }
+}
+
+/// Somebody changed the machine's rules; ours come back.
+fn hear_of_rules(nursery: &mut Nursery) {
+    let Ok(host) = &mut nursery.networks.host else {
         return;
     };
-    nursery.central.leave(sandbox.cgroup);
-    if let (false, Ok(host)) = (nursery.table.is_net_used(net), &mut nursery.networks.host) {
-        host.release_dyno_net(net);
+    match host.on_rules_changed() {
+        Ok(None) => {}
+        Ok(Some(line)) => say(&line),
+        Err(error) => say(&Trouble::failed("keep the rules")(error).reason),
     }
 }

@@ -73,7 +73,7 @@ impl Nursery {
         orders.sent_ns = now_ns();
         let ordered = cradle.order(orders);
         if ordered.is_err() && seat.is_some() {
-            self.central.leave(cgroup);
+            self.central.leave(cgroup, None);
         }
         ordered?;
         let parts = cradle.into_parts();

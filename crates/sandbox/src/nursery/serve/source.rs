@@ -11,6 +11,7 @@ pub(super) enum Source {
     Lifeline(u32),
     Pool,
     Policy,
+    Rules,
 }
 
 impl Source {
@@ -24,6 +25,7 @@ impl Source {
             Self::Lifeline(n) => (5, n),
             Self::Pool => (6, 0),
             Self::Policy => (7, 0),
+            Self::Rules => (8, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -39,6 +41,7 @@ impl Source {
             5 => Self::Lifeline(number),
             6 => Self::Pool,
             7 => Self::Policy,
+            8 => Self::Rules,
             _ => return None,
         })
     }
@@ -59,6 +62,7 @@ mod tests {
             Source::Lifeline(3),
             Source::Pool,
             Source::Policy,
+            Source::Rules,
         ];
         for source in all {
             assert_eq!(Source::of_token(source.token()), Some(source));
