@@ -1,4 +1,4 @@
-//! Measures a store in an empty folder: `speed FOLDER`.
+//! Measures a store in an empty folder: `commit_speed FOLDER`.
 //!
 //! Commits of two records and one condition, one after the other; reading; opening with the check.
 #![expect(clippy::print_stdout, reason = "it is what the program is for")]

@@ -1,4 +1,4 @@
-//! Measures packing and unpacking of a folder: `speed TREE SCRATCH_FOLDER`.
+//! Measures packing and unpacking of a folder: `pack_speed TREE SCRATCH_FOLDER`.
 //!
 //! The folder to unpack into must be empty. ext4 looks long for free inodes where many files were
 //! removed in the last half minute, so do not remove and repeat at once.

@@ -1,4 +1,4 @@
-//! Measures a journal in an empty folder: `speed FOLDER`.
+//! Measures a journal in an empty folder: `append_speed FOLDER`.
 //!
 //! Lines have 100 bytes. Appended one by one, in batches, read back, and the way from `append` to a
 //! follower in another thread.
