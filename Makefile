@@ -170,9 +170,14 @@ account:
 	fi
 
 next:
+	$(shell_functions)
 	printf '\n'
 	$(ROOT) paas status --data $(DATA) | sed -n '1,4p'
-	printf '%s\n' '' 'Next, a sample app from here to the browser:' \
+	printf '%s\n' '' 'Next, a sample app from here to the browser:'
+	[[ -n $$(cd / && as_person git config user.email) ]] || printf '%s\n' \
+		'  git config --global user.name "Your Name"' \
+		'  git config --global user.email you@example.org'
+	printf '%s\n' \
 		'  cp -r tests/apps/python-gunicorn ~/hello && cd ~/hello' \
 		'  git init -q -b main && git add . && git commit -qm first' \
 		'  paas create hello' '  git push paas main' '  paas open'

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::process::Command;
 
 /// Held while users are made: they are shared by all instances, which may start at the same time.
-const LOCK: &str = "/run/lock/paas-accounts";
+const LOCK: &str = "/run/paas-accounts.lock";
 
 /// The group of all of them.
 pub(crate) const GROUP: &str = "paas";
