@@ -80,7 +80,8 @@ impl Client {
         }
     }
 
-    fn refused(&self, status: u16, body: &[u8]) -> Failure {
+    /// What a status above 399 means.
+    pub(crate) fn refused(&self, status: u16, body: &[u8]) -> Failure {
         let error: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
         let message = text("message")
@@ -101,7 +102,7 @@ impl Client {
 }
 
 /// The server and the path of a whole URL.
-fn split(url: &str) -> Result<(link::http::Client, String), Failure> {
+pub(crate) fn split(url: &str) -> Result<(link::http::Client, String), Failure> {
     let bad = || {
         Failure::new(format!(
             "the platform gave a URL that cannot be used: {url}"
@@ -116,7 +117,8 @@ fn split(url: &str) -> Result<(link::http::Client, String), Failure> {
     ))
 }
 
-async fn read(body: hyper::body::Incoming) -> Result<bytes::Bytes, Failure> {
+/// A body that is no stream.
+pub(crate) async fn read(body: hyper::body::Incoming) -> Result<bytes::Bytes, Failure> {
     use http_body_util::BodyExt as _;
     let limited = http_body_util::Limited::new(body, model::limits::API_BODY_MAX_BYTES * 16);
     let collected = limited

@@ -10,6 +10,7 @@ mod config;
 mod domains;
 mod maintenance;
 mod releases;
+mod builds;
 mod run;
 mod buildpacks;
 
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Hosts(Hosts),
     #[command(flatten)]
     Running(Running),
+    #[command(flatten)]
+    Building(Building),
 }
 
 /// What is about the way in: host names, and the page in place of the app.
@@ -115,6 +118,25 @@ pub(crate) enum Running {
     Rollback(releases::Rollback),
     /// Run a command in a one-off dyno
     Run(run::Run),
+}
+
+/// What is about how an app is built.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Building {
+    /// List the builds
+    Builds(builds::Builds),
+    /// Build a folder, an archive, or the newest good build again
+    #[command(name = "builds:create")]
+    BuildsCreate(builds::Create),
+    /// Show a build
+    #[command(name = "builds:info")]
+    BuildsInfo(builds::One),
+    /// Print what a build says
+    #[command(name = "builds:output")]
+    BuildsOutput(builds::One),
+    /// Cancel a build that runs
+    #[command(name = "builds:cancel")]
+    BuildsCancel(builds::One),
     /// List the buildpacks
     Buildpacks(buildpacks::Show),
     /// Set the buildpack, or the one at --index
@@ -154,6 +176,7 @@ async fn with(client: &Client, command: Command) -> Result<ExitCode, Failure> {
         Command::GitRemote(args) => about(client, &args.app, git::remote(client, &args)).await,
         Command::Hosts(command) => hosts(client, command).await,
         Command::Running(command) => running(client, command).await,
+        Command::Building(command) => building(client, command).await,
         // They need no sign-in and were run before.
         Command::Login(_) | Command::Logout | Command::GitCredentials(_) => Ok(ExitCode::SUCCESS),
     }
@@ -194,19 +217,35 @@ async fn running(client: &Client, command: Running) -> Result<ExitCode, Failure>
             about(client, &args.app, releases::rollback(client, &args)).await
         }
         Running::Run(args) => run::run(client, &args).await,
-        Running::Buildpacks(args) => {
+    }
+}
+
+async fn building(client: &Client, command: Building) -> Result<ExitCode, Failure> {
+    match command {
+        Building::Builds(args) => about(client, &args.app, builds::list(client, &args)).await,
+        Building::BuildsCreate(args) => {
+            about(client, &args.app, builds::create(client, &args)).await
+        }
+        Building::BuildsInfo(args) => about(client, &args.app, builds::info(client, &args)).await,
+        Building::BuildsOutput(args) => {
+            about(client, &args.app, builds::show_output(client, &args)).await
+        }
+        Building::BuildsCancel(args) => {
+            about(client, &args.app, builds::cancel(client, &args)).await
+        }
+        Building::Buildpacks(args) => {
             about(client, &args.app, buildpacks::show(client, &args)).await
         }
-        Running::BuildpacksSet(args) => {
+        Building::BuildpacksSet(args) => {
             about(client, &args.app, buildpacks::set(client, &args)).await
         }
-        Running::BuildpacksAdd(args) => {
+        Building::BuildpacksAdd(args) => {
             about(client, &args.app, buildpacks::add(client, &args)).await
         }
-        Running::BuildpacksRemove(args) => {
+        Building::BuildpacksRemove(args) => {
             about(client, &args.app, buildpacks::remove(client, &args)).await
         }
-        Running::BuildpacksClear(args) => {
+        Building::BuildpacksClear(args) => {
             about(client, &args.app, buildpacks::clear(client, &args)).await
         }
     }

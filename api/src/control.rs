@@ -4,10 +4,11 @@
 //! by what it says of itself.
 
 mod asks;
-mod builds;
+mod builder;
+pub(crate) mod builds;
 mod feed;
 
-pub(crate) use builds::{Builder, await_builder};
+pub(crate) use builder::{Builder, await_builder};
 
 use crate::platform::Platform;
 use link::frame::{self, FrameError};

@@ -22,6 +22,9 @@ use model::release::{Release, Status};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Between two tries to write down what has to be written down.
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
+
 /// Why a deploy does not go on.
 enum End {
     /// The release has failed; the old one serves on.
@@ -33,7 +36,11 @@ enum End {
 impl From<RecordsError> for End {
     fn from(error: RecordsError) -> Self {
         crate::say::failed("go on with a release", &error);
-        Self::failed("the platform cannot write its records", Vec::new())
+        let reason = match error {
+            RecordsError::Commit(store::CommitError::Full) => "the platform's disk is full",
+            _ => "the platform cannot write its records",
+        };
+        Self::failed(reason, Vec::new())
     }
 }
 
@@ -107,10 +114,14 @@ async fn run(platform: Arc<Platform>, app: app::Id, op: Op, running: Arc<Running
         Ok(outcome) => outcome,
         Err(End::Stopped) => return,
         Err(End::Failed(not_released)) => {
+            let outcome = Outcome::NotReleased(not_released.clone());
             if let Err(error) = deploy.give_up(&not_released).await {
-                crate::say::failed("end a release that failed; the next start does", &error);
+                crate::say::failed("end a release that failed, and tries again", &error);
+                // Who waits for it need not wait for that.
+                deploy.running.end(outcome);
+                return deploy.give_up_later(&not_released).await;
             }
-            Outcome::NotReleased(not_released)
+            outcome
         }
     };
     deploy.running.end(outcome);
@@ -231,6 +242,19 @@ impl Deploy {
             &format!("Release {number} failed: {}", why.reason),
         );
         Ok(())
+    }
+
+    /// Tries again until the disk takes it: the app's turn is held, nothing else may happen to it.
+    async fn give_up_later(&mut self, why: &NotReleased) {
+        loop {
+            tokio::select! {
+                () = self.platform.stop.requested() => return,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+            if self.give_up(why).await.is_ok() {
+                return;
+            }
+        }
     }
 
     fn end_build(

@@ -294,6 +294,7 @@ impl Published {
             Item::App(_) => true,
             Item::Want(_) => role == Role::Dynod,
             Item::Route(_) => role == Role::Router,
+            Item::Build(_) => role == Role::Builder,
         };
         is_here && is_asked
     }

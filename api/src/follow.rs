@@ -90,7 +90,7 @@ impl Changed {
 pub(crate) enum FollowError {
     /// The journal.
     #[error(transparent)]
-    Journal(#[from] journal::Error),
+    Journal(#[from] journal::DiskError),
     /// Waiting for its descriptor.
     #[error("wait for a journal to grow")]
     Wait(#[source] std::io::Error),

@@ -24,6 +24,7 @@ mod log_sessions;
 mod outputs;
 mod releases;
 mod slugs;
+mod sources;
 mod stacks;
 mod status;
 mod unbuilt;

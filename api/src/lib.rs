@@ -14,6 +14,7 @@ mod vars;
 mod accounts;
 mod apps;
 mod releases;
+mod sources;
 
 mod deploy;
 mod domains;
@@ -116,6 +117,7 @@ async fn serve(config: &Config) -> Result<(), ApiError> {
     deploy::resume(&platform).await?;
     control::await_builder(&platform);
     platform.tasks.spawn(upkeep::run(Arc::clone(&platform)));
+    platform.tasks.spawn(sources::upkeep(Arc::clone(&platform)));
     for listener in listeners::unix("control")? {
         let listener = tokio::net::UnixListener::from_std(listener);
         let listener = listener.map_err(system("take the control socket"))?;

@@ -6,7 +6,7 @@ use crate::feeds::{Addressed, Feeds};
 use crate::fleet::Fleet;
 use crate::log::Log;
 use crate::rates::Rates;
-use crate::records::{App, Change, Records, RecordsError, Want};
+use crate::records::{App, BuildState, Change, Records, RecordsError, Want};
 use crate::rendezvous::Waiting;
 use crate::seal::Keyring;
 use crate::tasks::Tasks;
@@ -127,6 +127,13 @@ impl Platform {
             .fleet
             .look(|view| (route::of(&app, hosts, is_released, view), view.of(id)));
         items.push(to_all(Item::Route(route)));
+        if let Some(build) = self.records.waiting_build(id)? {
+            items.push(to_all(Item::Build(feed::Pending {
+                build: build.id,
+                app: id,
+                is_free: build.state == BuildState::Ordered,
+            })));
+        }
         let mut kept = Vec::new();
         for want in wants {
             if is_out(Key::Want(want.dyno)) {

@@ -14,7 +14,7 @@ mod want;
 pub(crate) use account::{Account, Scope, Token, hash};
 pub(crate) use app::{App, Scaled};
 pub(crate) use domain::Domain;
-pub(crate) use release::{Build, BuildState, Holder, Op, Phase, Slug};
+pub(crate) use release::{Build, BuildState, Holder, Op, Phase, Slug, SourceBlob};
 pub(crate) use want::{Stage, Step, Want};
 
 use crate::clock::now_us;
@@ -78,6 +78,9 @@ impl From<RecordsError> for Failure {
             return Self::invalid(format!("Name {name} is already taken"));
         }
         crate::say::failed("read or write records", &error);
+        if let RecordsError::Commit(CommitError::Full) = error {
+            return Self::unavailable("The platform's disk is full. Nothing was changed.");
+        }
         Self::internal()
     }
 }
@@ -123,7 +126,15 @@ impl Records {
         let apps: BTreeSet<String> = self.apps()?.iter().map(|app| app.id.to_string()).collect();
         let mut orphans = Vec::new();
         for below in [
-            "form/", "vars/", "rel/", "slug/", "build/", "op/", "dek/", "domain/",
+            "form/",
+            "vars/",
+            "rel/",
+            "slug/",
+            "build/",
+            "building/",
+            "op/",
+            "dek/",
+            "domain/",
         ] {
             let keys = self.keys(below)?.into_iter();
             orphans.extend(keys.filter(|key| {

@@ -1,5 +1,6 @@
 //! Tests of the whole api, and samples that several tests use.
 
+mod builds;
 mod harness;
 mod http;
 mod push;

@@ -10,10 +10,8 @@ use uuid::Uuid;
 
 /// How long a short question may take.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a release may take: its phase, the boot of its dynos, and some time to spare.
-const RELEASE: Duration = Duration::from_millis(
-    model::limits::RELEASE_PHASE_TIMEOUT_MS + 2 * model::limits::BOOT_TIMEOUT_MS,
-);
+/// How long a release may take beside its phase: the boot of its dynos, and some time to spare.
+const BOOT: Duration = Duration::from_millis(2 * model::limits::BOOT_TIMEOUT_MS);
 
 /// Why there is no answer to use.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +52,12 @@ pub(crate) enum Released {
 
 /// Asks over the feed.
 #[derive(Clone, Debug)]
-pub(crate) struct Api(pub Feed);
+pub(crate) struct Api {
+    /// The feed.
+    pub feed: Feed,
+    /// How long a release phase may take.
+    pub phase: Duration,
+}
 
 impl Api {
     /// What a token may do with an app of this name.
@@ -85,6 +88,15 @@ impl Api {
             account,
             commit,
         };
+        self.order(ask).await
+    }
+
+    /// Takes a build that the API was asked for.
+    pub(crate) async fn take_build(&self, build: Uuid) -> Result<BuildOrder, ApiError> {
+        self.order(Ask::TakeBuild { build }).await
+    }
+
+    async fn order(&self, ask: Ask) -> Result<BuildOrder, ApiError> {
         match self.ask(ask).await? {
             Answer::Build(order) => Ok(*order),
             _ => Err(ApiError::Unexpected),
@@ -104,7 +116,7 @@ impl Api {
             slug,
             manifest: Box::new(manifest),
         };
-        match self.0.ask(ask, RELEASE, progress).await? {
+        match self.feed.ask(ask, self.phase + BOOT, progress).await? {
             Answer::Released {
                 number,
                 url,
@@ -131,7 +143,7 @@ impl Api {
     }
 
     async fn ask(&self, ask: Ask) -> Result<Answer, ApiError> {
-        match self.0.ask(ask, ANSWER, |_| {}).await? {
+        match self.feed.ask(ask, ANSWER, |_| {}).await? {
             Answer::Refused { message } => Err(ApiError::Refused(message)),
             answer => Ok(answer),
         }

@@ -1,4 +1,5 @@
-//! A commit -> a sealed slug. Each step is a job, or several; what they say goes to the pusher.
+//! A commit or an archive -> a sealed slug. Each step is a job, or several; what they say goes to
+//! the pusher.
 
 pub(crate) mod workshop;
 
@@ -41,7 +42,7 @@ pub(crate) struct Built {
 /// Why there is no slug.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
-    /// The commit's tree, or what became of it, cannot be used.
+    /// The source's tree, or what became of it, cannot be used.
     #[error("{0}")]
     Tree(String),
     /// The list of buildpacks cannot be used.
@@ -96,6 +97,12 @@ pub(crate) enum BuildError {
         /// Its size.
         size_bytes: u64,
     },
+    /// The host's disk is full, or so nearly that nothing of this build can be trusted.
+    #[error("the platform's disk is full")]
+    DiskFull {
+        /// What is left.
+        free_bytes: u64,
+    },
     /// The platform failed, not the app.
     #[error("the platform could not build")]
     Platform(#[source] Box<dyn StdError + Send + Sync>),
@@ -106,10 +113,18 @@ fn platform(error: impl Into<Box<dyn StdError + Send + Sync>>) -> BuildError {
     BuildError::Platform(error.into())
 }
 
-/// Builds.
+/// Builds. Whatever goes wrong on a full disk goes wrong because of it.
 pub(crate) async fn build(workshop: &mut Workshop, voice: &Voice) -> Result<Built, BuildError> {
+    let made = steps(workshop, voice).await;
+    if made.is_err() {
+        workshop.has_room()?;
+    }
+    made
+}
+
+async fn steps(workshop: &mut Workshop, voice: &Voice) -> Result<Built, BuildError> {
     voice.say_all(phrases::opening(&workshop.order.stack)).await;
-    let tree = source::checkout(workshop).await?;
+    let tree = source::lay_out(workshop).await?;
 
     let built_in = installed(workshop).map_err(platform)?;
     let listed = &workshop.order.buildpacks;
@@ -117,6 +132,8 @@ pub(crate) async fn build(workshop: &mut Workshop, voice: &Voice) -> Result<Buil
     let compiled = compile::compile(workshop, plan, &tree, voice).await?;
 
     let process_types = processes::discover(workshop, &compiled, voice).await?;
+    // What the host could not write is lost without a word to who wrote it.
+    workshop.has_room()?;
 
     let started = Instant::now();
     voice.say_all(phrases::compressing()).await;
@@ -127,13 +144,13 @@ pub(crate) async fn build(workshop: &mut Workshop, voice: &Voice) -> Result<Buil
         app,
         layers: compiled.layers,
         process_types,
-        commit: Some(workshop.commit.clone()),
+        commit: workshop.order.source.version().map(str::to_owned),
         description: Some(compiled.app),
     };
     let blobs = workshop.site.blobs.clone();
     let sealing = tokio::task::spawn_blocking(move || {
         let slug = artifact::slug::seal(&blobs, &manifest)?;
-        Ok::<_, artifact::slug::Error>((slug, manifest))
+        Ok::<_, artifact::slug::SlugError>((slug, manifest))
     });
     let (slug, manifest) = sealing.await.map_err(platform)?.map_err(platform)?;
     Ok(Built {
@@ -193,7 +210,7 @@ impl BuildError {
     /// What the pusher reads: what was refused, and the cause in one or more lines.
     pub(crate) fn told(&self) -> (String, Vec<String>) {
         match self {
-            Self::Tree(why) => ("this commit cannot be built".to_owned(), lines(why)),
+            Self::Tree(why) => ("this source cannot be built".to_owned(), lines(why)),
             Self::Plan(error) => (
                 "its buildpacks are not known".to_owned(),
                 vec![error.to_string()],
@@ -225,6 +242,14 @@ impl BuildError {
                 ];
                 ("compiled slug is too large".to_owned(), cause)
             }
+            Self::DiskFull { free_bytes } => (
+                "the platform's disk is full".to_owned(),
+                vec![
+                    format!("{} are left on it.", text::size(*free_bytes)),
+                    "Push again when its keeper has made room; nothing of this push is left."
+                        .to_owned(),
+                ],
+            ),
             Self::Platform(_) => (
                 "the platform failed, not the app".to_owned(),
                 vec![
@@ -286,7 +311,7 @@ mod tests {
         );
         check(
             BuildError::Tree("vendor/x is a submodule\u{7}".to_owned()),
-            "this commit cannot be built",
+            "this source cannot be built",
             &["vendor/x is a submodule\u{fffd}"],
         );
     }

@@ -96,6 +96,25 @@ pub(crate) fn move_branch(
     (spec, secrets(environment()))
 }
 
+/// Collects what no branch leads to. Objects of the last minutes stay: a push that is being
+/// received may need them. Refs stay files, since the platform reads them as such.
+pub(crate) fn collect(site: &Site, repository: &str) -> (Spec, Secrets) {
+    let argv = [
+        "git",
+        "-C",
+        crate::jail::REPO,
+        "-c",
+        "gc.packRefs=false",
+        "gc",
+        "--quiet",
+        "--prune=10.minutes.ago",
+    ];
+    let mut spec = job(site, "gc", repository, &argv);
+    let repo = data(format!("git/{repository}"));
+    spec.mounts.push(bind_writable(repo, crate::jail::REPO));
+    (spec, secrets(environment()))
+}
+
 fn job(site: &Site, what: &str, repository: &str, argv: &[&str]) -> Spec {
     debug_assert!(!repository.contains('/'), "a folder of DATA/git");
     let lowers = jobs::build_stack(&site.config.default_stack);

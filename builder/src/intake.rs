@@ -24,7 +24,7 @@ use axum::routing::{get, post};
 use body::Incoming;
 use client::Client;
 use model::feed::{Access, App};
-use model::limits::GIT_JOBS_AT_ONCE;
+use model::limits::{DISK_FREE_MIN_BYTES, GIT_JOBS_AT_ONCE};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,6 +112,9 @@ async fn advertise(
         Ok(checked) => checked,
         Err(response) => return response,
     };
+    if let Some(refusal) = full_disk(site, service) {
+        return refusal;
+    }
     let folder = match (access, service) {
         (Access::Granted { app, .. }, _) => match site.repositories.ensure(app.id) {
             Ok(()) => repository::folder(app.id),
@@ -128,6 +131,13 @@ async fn advertise(
         }
         Err(error) => answers::failed(&error),
     }
+}
+
+/// A push needs room before git can say anything.
+fn full_disk(site: &Site, service: Service) -> Option<Response> {
+    let free_bytes = artifact::disk::free_bytes(&site.config.data_dir);
+    let is_full = free_bytes.is_ok_and(|free_bytes| free_bytes < DISK_FREE_MIN_BYTES);
+    (is_full && service == Service::ReceivePack).then(answers::full_disk)
 }
 
 fn no_app(name: &model::app::Name) -> Response {

@@ -7,6 +7,8 @@
 //!
 //! - `checkout COMMIT`: from `/repo/objects`; a build's folders into `/dest`, the tree into its
 //!   `src`; says [`checkout::Report`].
+//! - `source [DIGEST]`: the same of an archive on standard input, whose sha256 has to be the
+//!   digest.
 //! - `pack PREFIX TIME_S`: `/src` as tar + zstd to standard output, `PREFIX/…` in it.
 //! - `unpack`: tar + zstd from standard input into `/dest`; says [`Unpacked`].
 //! - `copy MAX_BYTES`: `/src` into `/dest`, unless `/changes` is empty; says [`copy::Report`].
@@ -23,7 +25,9 @@ pub mod checkout;
 pub mod copy;
 pub mod names;
 pub mod slugignore;
+pub mod source;
 
+use model::digest::Digest;
 use std::error::Error as StdError;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -48,10 +52,12 @@ pub fn run(args: &[String]) -> ExitCode {
     let result = match args.as_slice() {
         ["checkout", commit] => {
             let objects = Path::new(REPO).join("objects");
-            checkout::prepare(&objects, commit, Path::new(DEST))
+            checkout::prepare(Path::new(DEST))
+                .and_then(|()| checkout::checkout(&objects, commit, &Path::new(DEST).join("src")))
                 .map_err(Into::into)
                 .and_then(|report| say(&report))
         }
+        ["source", checksum @ ..] => source(checksum),
         ["pack", prefix, time_s] => pack(prefix, time_s),
         ["unpack"] => unpack(),
         ["copy", max_bytes] => parse(max_bytes).and_then(|max_bytes| {
@@ -91,6 +97,14 @@ fn pack(prefix: &str, time_s: &str) -> Outcome {
     let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     artifact::pack(Path::new(SRC), prefix, time_s, out)?;
     Ok(())
+}
+
+fn source(checksum: &[&str]) -> Outcome {
+    let said = checksum.first().map(|text| Digest::parse(text));
+    let volume = Path::new(DEST);
+    checkout::prepare(volume)?;
+    let archive = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    say(&source::unpack(archive, said.transpose()?, volume)?)
 }
 
 fn unpack() -> Outcome {

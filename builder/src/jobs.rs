@@ -15,7 +15,7 @@ use tokio::net::unix::pipe;
 /// Bytes of a job's output that are held in memory.
 const HELD_MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of a job's errors that are held in memory; the rest is read and dropped.
-const ERRORS_MAX_BYTES: u64 = 64 * 1024;
+pub(crate) const ERRORS_MAX_BYTES: u64 = 64 * 1024;
 /// Memory of jobs that do not run the app's own build, bytes; ours: git's index-pack on 2 GiB.
 const MEMORY_MAX_BYTES: u64 = 1024 * 1024 * 1024;
 /// Processes of such a job; ours.

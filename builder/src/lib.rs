@@ -1,15 +1,19 @@
 //! The role `builder`: takes pushes, builds them, and asks the api for their release.
 //!
 //! The way of a push: `intake` speaks git over HTTP and starts git's receive-pack in a job; its
-//! `hook` asks `push`, which decides by `policy` and `queue` and tells the `build` story;
-//! every line goes through `output`. What runs inside jobs is `jail`.
+//! `hook` asks `push`, which decides by `policy` and `queue`; `deploy` tells the story from there,
+//! `build` the part up to the slug. What the API is asked to build comes through `orders`. Every
+//! line goes through `output`. What runs inside jobs is `jail`.
 
 mod intake;
 
 mod push;
+mod orders;
 
 mod policy;
 mod queue;
+
+mod deploy;
 
 mod build;
 mod plan;
@@ -24,8 +28,14 @@ mod git_job;
 mod jobs;
 mod repository;
 mod site;
+mod tidy;
 mod upkeep;
 
+#[cfg(test)]
+#[path = "../../tests/unit/scratch.rs"]
+mod scratch;
+
+use artifact::shelf::Leftovers;
 use artifact::{Blobs, Names, Shelf};
 use intake::Intake;
 use link::config::Config;
@@ -75,9 +85,12 @@ async fn serve(config: &Config) -> Result<(), BuilderError> {
     let stop = Stop::on_signals().map_err(BuilderError::Start)?;
     let listeners = link::listeners::unix("git")?;
     let (closing, close) = Stop::by_hand();
-    let site = Arc::new(open(config, closing)?);
+    let (site, leftovers) = open(config, closing)?;
+    let site = Arc::new(site);
+    tokio::spawn(tidy::shelf(Arc::clone(&site), leftovers));
     let intake = Intake::new(Arc::clone(&site));
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&site), stop.clone()));
+    let orders = tokio::spawn(orders::run(Arc::clone(&site), stop.clone()));
 
     let mut servers = JoinSet::new();
     for listener in listeners {
@@ -97,6 +110,9 @@ async fn serve(config: &Config) -> Result<(), BuilderError> {
         }
         let mut tasks = intake.take_tasks();
         while tasks.join_next().await.is_some() {}
+        if let Err(error) = orders.await {
+            tracing::error!(%error, "orders ended badly");
+        }
     });
     if tokio::time::timeout(DRAIN, &mut end).await.is_err() {
         close.stop();
@@ -111,17 +127,17 @@ async fn serve(config: &Config) -> Result<(), BuilderError> {
     Ok(())
 }
 
-fn open(config: &Config, closing: Stop) -> Result<Site, BuilderError> {
+fn open(config: &Config, closing: Stop) -> Result<(Site, Leftovers), BuilderError> {
     let data = |error: Box<dyn std::error::Error + Send + Sync>| BuilderError::Data(error);
     let dir = &config.data_dir;
     let (shelf, leftovers) = Shelf::open(&dir.join("shelf")).map_err(|e| data(e.into()))?;
-    if !leftovers.names.is_empty() {
-        tracing::info!(names = ?leftovers.names, "the shelf has folders to be removed");
-    }
-    Ok(Site {
+    let site = Site {
         config: config.clone(),
         jobs: jobs::Jobs::new(&config.run_dir.join("nursery.sock")),
-        api: api::Api(link::feed::connect(config, Role::Builder)),
+        api: api::Api {
+            feed: link::feed::connect(config, Role::Builder),
+            phase: Duration::from_secs(config.limits.release_phase_s),
+        },
         repositories: repository::Repositories::open(dir).map_err(|e| data(e.into()))?,
         caches: build::cache::Caches::open(dir.join("cache")).map_err(|e| data(e.into()))?,
         blobs: Blobs::open(&dir.join("blobs")).map_err(|e| data(e.into()))?,
@@ -131,7 +147,8 @@ fn open(config: &Config, closing: Stop) -> Result<Site, BuilderError> {
             .map_err(|e| data(e.into()))?,
         queue: queue::Queue::new(limits::BUILDS_AT_ONCE),
         closing,
-    })
+    };
+    Ok((site, leftovers))
 }
 
 /// An error with all its causes, for the log.

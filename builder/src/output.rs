@@ -35,7 +35,7 @@ enum Said {
 
 /// The task behind a voice; it ends when all voices are dropped.
 #[derive(Debug)]
-pub(crate) struct Scribe(JoinHandle<OwnedWriteHalf>);
+pub(crate) struct Scribe(JoinHandle<Option<OwnedWriteHalf>>);
 
 /// What a program said, as far as it tells why it failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,8 +48,8 @@ pub(crate) struct LastWords {
     line: Option<String>,
 }
 
-/// Begins to speak to a hook.
-pub(crate) fn speak(hook: OwnedWriteHalf) -> (Voice, Scribe) {
+/// Begins to speak to a hook, or to nobody but the build's output.
+pub(crate) fn speak(hook: Option<OwnedWriteHalf>) -> (Voice, Scribe) {
     let (sender, receiver) = mpsc::channel(LINES_MAX);
     (Voice(sender), Scribe(tokio::spawn(write(receiver, hook))))
 }
@@ -151,17 +151,20 @@ impl LastWords {
 impl Scribe {
     /// Waits until everything is said; gives the hook's socket back.
     pub(crate) async fn finish(self) -> Option<OwnedWriteHalf> {
-        self.0.await.ok()
+        self.0.await.ok().flatten()
     }
 }
 
-async fn write(mut receiver: mpsc::Receiver<Said>, hook: OwnedWriteHalf) -> OwnedWriteHalf {
+async fn write(
+    mut receiver: mpsc::Receiver<Said>,
+    hook: Option<OwnedWriteHalf>,
+) -> Option<OwnedWriteHalf> {
     let started = Instant::now();
     let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut steps = Steps::default();
     let mut out = Out {
+        is_open: hook.is_some(),
         hook,
-        is_open: true,
         kept: None,
     };
     loop {
@@ -191,7 +194,7 @@ async fn write(mut receiver: mpsc::Receiver<Said>, hook: OwnedWriteHalf) -> Owne
 }
 
 struct Out {
-    hook: OwnedWriteHalf,
+    hook: Option<OwnedWriteHalf>,
     is_open: bool,
     kept: Option<Output>,
 }
@@ -200,13 +203,13 @@ impl Out {
     async fn lines(&mut self, lines: Vec<String>) {
         for line in lines {
             self.keep(&line);
-            if !self.is_open {
+            let Some(hook) = self.hook.as_mut().filter(|_| self.is_open) else {
                 continue;
-            }
+            };
             let mut message = serde_json::to_vec(&Word::Say(line)).expect("text is always JSON");
             message.push(b'\n');
             // A pusher that went away is noticed by who waits for it.
-            self.is_open = self.hook.write_all(&message).await.is_ok();
+            self.is_open = hook.write_all(&message).await.is_ok();
         }
     }
 
@@ -221,7 +224,7 @@ impl Out {
         }
     }
 
-    fn end(self) -> OwnedWriteHalf {
+    fn end(self) -> Option<OwnedWriteHalf> {
         if let Some(Err(error)) = self.kept.map(Output::finish) {
             tracing::warn!(%error, "a build's output has no end");
         }
@@ -259,7 +262,7 @@ mod tests {
     async fn what_is_said_reaches_the_hook() {
         let (ours, theirs) = tokio::net::UnixStream::pair().unwrap();
         let (_, writer) = ours.into_split();
-        let (voice, scribe) = speak(writer);
+        let (voice, scribe) = speak(Some(writer));
         voice.say("-----> One").await;
         let last = voice.relay(&b"two\n\x07 !  three"[..]).await.unwrap();
         assert_eq!(last.cause(), ["\u{fffd} !  three"]);

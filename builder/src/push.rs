@@ -14,6 +14,7 @@ use crate::output::{self, Voice, phrases};
 use crate::policy::{self, Fate};
 use crate::repository;
 use crate::site::Site;
+use crate::tidy;
 use deploy::Deployed;
 use model::account;
 use model::feed::App;
@@ -138,9 +139,11 @@ pub(crate) async fn drive(site: Arc<Site>, push: Push, driven: Driven, body: Inc
     };
     let (ended, deployed) = tokio::join!(work, converse(&site, &push, hook, &gone));
     tracing::info!(app.name = %app.name, %ended, "push ended");
+    let was_refused = deployed.is_none();
     if let Some(deployed) = deployed {
         deployed.settle(&site, &app).await;
     }
+    tidy::repository(&site, app.id, was_refused).await;
 }
 
 /// Answers the hook, if git comes to run it.
@@ -159,7 +162,7 @@ async fn converse(
             return None;
         }
     };
-    let (voice, scribe) = output::speak(writer);
+    let (voice, scribe) = output::speak(Some(writer));
     if push.is_new {
         let url = site.config.app_url(&push.app.name);
         voice.say_all(phrases::created(&push.app.name, &url)).await;

@@ -1,7 +1,7 @@
 //! Who may build when: one build per app, a few at once on this node, the rest in line.
 
 use model::app;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -18,11 +18,20 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Apps with a build, running or in line.
-    apps: BTreeSet<app::Id>,
+    /// Apps whose turn is taken, and what for.
+    apps: BTreeMap<app::Id, Use>,
     running: usize,
     line: VecDeque<u64>,
     next: u64,
+}
+
+/// What an app's turn is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// A build, running or in line.
+    Build,
+    /// Its repository is tidied, which is soon over.
+    Tidying,
 }
 
 /// An app's turn; dropping it ends it, wherever it stands.
@@ -44,15 +53,27 @@ impl Queue {
         }))
     }
 
-    /// Takes a place in line; none if the app has a build already.
+    /// Takes a place in line; none if the app's turn is taken.
     pub(crate) fn enter(&self, app: app::Id) -> Option<Turn> {
+        self.take(app, Use::Build)
+    }
+
+    /// Takes the app's turn to tidy its repository, outside of the line.
+    pub(crate) fn tidy(&self, app: app::Id) -> Option<Turn> {
+        self.take(app, Use::Tidying)
+    }
+
+    fn take(&self, app: app::Id, purpose: Use) -> Option<Turn> {
         let mut state = self.lock();
-        if !state.apps.insert(app) {
+        if state.apps.contains_key(&app) {
             return None;
         }
+        state.apps.insert(app, purpose);
         let ticket = state.next;
         state.next += 1;
-        state.line.push_back(ticket);
+        if purpose == Use::Build {
+            state.line.push_back(ticket);
+        }
         Some(Turn {
             queue: self.clone(),
             app,
@@ -61,9 +82,19 @@ impl Queue {
         })
     }
 
-    /// Whether the app has a build, running or in line.
+    /// What to wait on before entering again; taken before the try, so that no change is missed.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    /// Whether the app's turn is taken.
     pub(crate) fn has(&self, app: app::Id) -> bool {
-        self.lock().apps.contains(&app)
+        self.lock().apps.contains_key(&app)
+    }
+
+    /// Whether it is taken for what is soon over.
+    pub(crate) fn is_tidying(&self, app: app::Id) -> bool {
+        self.lock().apps.get(&app) == Some(&Use::Tidying)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -86,9 +117,9 @@ impl Turn {
         Ok(())
     }
 
-    /// What to wait on before the next try; taken before the try, so that no change is missed.
+    /// As [`Queue::changes`], for the next try.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.queue.0.changed.subscribe()
+        self.queue.changes()
     }
 }
 
@@ -129,5 +160,10 @@ mod tests {
         assert_eq!(turns[1].try_start(), Ok(()));
         drop(turns);
         assert!(!queue.has(apps[3]));
+        let tidying = queue.tidy(apps[0]);
+        assert!(tidying.is_some() && queue.is_tidying(apps[0]));
+        assert!(queue.enter(apps[0]).is_none());
+        drop(tidying);
+        assert!(queue.enter(apps[0]).is_some());
     }
 }

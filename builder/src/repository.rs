@@ -19,6 +19,11 @@ const HOOK: &str = "#!/bin/sh\nexec /paas jail proc-receive\n";
 /// The bundle that Debian's ca-certificates writes.
 const HOST_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// Packs of a repository that are fine: each fetch and checkout looks into all.
+const PACKS_MAX: usize = 30;
+/// Objects in files of their own that are fine.
+const LOOSE_MAX: usize = 4_096;
+
 /// Why a repository cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RepositoryError {
@@ -143,8 +148,16 @@ impl Repositories {
         }
     }
 
-    /// Where a branch points, as far as a file of its own says so: git packs refs only in
-    /// `gc`, which never runs here.
+    /// Whether git would be quicker with its objects in one pack.
+    pub(crate) fn is_cluttered(&self, app: app::Id) -> bool {
+        let objects = self.dir.join(folder(app)).join("objects");
+        let count = |name: &str| fs::read_dir(objects.join(name)).map_or(0, Iterator::count);
+        // A pack is two or three files. Loose objects are spread evenly over 256 folders: git's own
+        // `gc --auto` looks into this one, too.
+        count("pack") > 3 * PACKS_MAX || count("17") > LOOSE_MAX / 256
+    }
+
+    /// Where a branch points, as far as a file of its own says so: our `gc` leaves refs as files.
     pub(crate) fn branch(&self, app: app::Id, branch: &str) -> Option<String> {
         let path = self.dir.join(folder(app)).join(branch);
         let mut text = String::new();
@@ -262,27 +275,18 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Reposit
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Scratch(PathBuf);
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).ok();
-        }
-    }
+    use crate::scratch::Scratch;
 
     #[test]
     fn a_repositorys_life() {
-        let dir = std::env::temp_dir().join(format!("repositories-{}", uuid::Uuid::new_v4()));
-        fs::create_dir(&dir).unwrap();
-        let scratch = Scratch(dir);
-        let repositories = Repositories::open(&scratch.0).unwrap();
+        let scratch = Scratch::new();
+        let repositories = Repositories::open(scratch.path()).unwrap();
         let app = app::Id::new(uuid::Uuid::new_v4());
         assert_eq!(repositories.list().unwrap(), []);
         repositories.ensure(app).unwrap();
         repositories.ensure(app).unwrap();
         assert_eq!(repositories.list().unwrap(), [app]);
-        let path = scratch.0.join("git").join(folder(app));
+        let path = scratch.path().join("git").join(folder(app));
         let repository = Repository::open_bare(&path).unwrap();
         let config = repository.config().unwrap();
         assert!(config.get_bool("receive.fsckObjects").unwrap());

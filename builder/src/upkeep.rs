@@ -33,7 +33,7 @@ struct Found {
 
 /// Runs until stop.
 pub(crate) async fn run(site: Arc<Site>, stop: Stop) {
-    let mut states = site.api.0.state.clone();
+    let mut states = site.api.feed.state.clone();
     // Apps that were in some state: only these, and those that were here before us, can be gone.
     // One that a push has just made may not be in the state yet.
     let mut old = folders(&site);
@@ -56,7 +56,7 @@ pub(crate) async fn run(site: Arc<Site>, stop: Stop) {
 fn living(state: &State) -> BTreeMap<app::Id, App> {
     let apps = state.items.values().filter_map(|item| match item.as_ref() {
         Item::App(app) => Some((app.id, app.clone())),
-        Item::Route(_) | Item::Want(_) => None,
+        Item::Route(_) | Item::Want(_) | Item::Build(_) => None,
     });
     apps.collect()
 }

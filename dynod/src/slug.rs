@@ -104,7 +104,7 @@ impl Slugs {
         }
     }
 
-    /// Runs the child; its output is the number of bytes it unpacked, or why it refused.
+    /// Runs the child; its output tells the bytes that it unpacked, or why it refused.
     async fn run(&self, spec: Spec, blob: OwnedFd, digest: Digest) -> Result<u64, SlugError> {
         let io = |e: std::io::Error| SlugError::Unpack {
             digest,
@@ -151,12 +151,19 @@ impl Slugs {
             let reason = format!("{} ({})", text.trim(), ended.trim());
             return Err(SlugError::Unpack { digest, reason });
         }
-        Ok(text
-            .lines()
-            .last()
-            .and_then(|line| line.trim().parse().ok())
-            .unwrap_or(0))
+        let report: Unpacked =
+            serde_json::from_str(text.trim()).map_err(|error| SlugError::Unpack {
+                digest,
+                reason: format!("its report cannot be read: {error}"),
+            })?;
+        Ok(report.size_bytes)
     }
+}
+
+/// What `paas jail unpack` says.
+#[derive(serde::Deserialize)]
+struct Unpacked {
+    size_bytes: u64,
 }
 
 fn output_pipe() -> std::io::Result<(OwnedFd, pipe::Receiver)> {

@@ -33,7 +33,7 @@ pub(crate) async fn first_word(feed: &Feed, table: &Table) {
     };
     let routes = state.items.values().filter_map(|item| match &**item {
         Item::Route(route) => Some(route),
-        Item::App(_) | Item::Want(_) => None,
+        Item::App(_) | Item::Want(_) | Item::Build(_) => None,
     });
     table.apply(routes);
 }
@@ -53,7 +53,7 @@ impl Follow {
                 let items = || state.items.values().map(AsRef::as_ref);
                 let routes = items().filter_map(|item| match item {
                     Item::Route(route) => Some(route),
-                    Item::App(_) | Item::Want(_) => None,
+                    Item::App(_) | Item::Want(_) | Item::Build(_) => None,
                 });
                 if self.table.apply(routes) {
                     tracing::debug!(state.revision, "routes changed");
@@ -62,7 +62,7 @@ impl Follow {
                     .filter_map(|item| match item {
                         Item::App(app) => Some(app.id),
                         Item::Route(route) => Some(route.app),
-                        Item::Want(_) => None,
+                        Item::Want(_) | Item::Build(_) => None,
                     })
                     .collect();
                 if self.log.try_send(Message::Living(living)).is_err() {

@@ -14,7 +14,7 @@ use std::path::Path;
 /// Path below DATA, owner, mode; all of group `paas`. Setgid and writable for the group where
 /// several roles write: what one of them puts there the others can use.
 #[rustfmt::skip]
-pub(crate) const DATA: [(&str, &str, u32); 18] = [
+pub(crate) const DATA: [(&str, &str, u32); 19] = [
     ("",                "root",         0o755),
     ("authority",       "paas-api",     0o755),
     ("store",           "paas-api",     0o700),
@@ -25,6 +25,7 @@ pub(crate) const DATA: [(&str, &str, u32); 18] = [
     ("blobs/tmp",       "root",         0o2770),
     ("shelf",           "root",         0o2770),
     ("cache",           "root",         0o2770),
+    ("sources",         "paas-api",     0o2750),
     ("journal",         "root",         0o2770),
     ("journal/api",     "paas-api",     0o2770),
     ("journal/builder", "paas-builder", 0o2770),
@@ -59,7 +60,19 @@ pub(crate) fn lay_out(config: &Config) -> anyhow::Result<()> {
         folder(&path, owner, gid, mode)
             .with_context(|| format!("cannot make {}", path.display()))?;
     }
+    readable(&config.data_dir.join("config.toml"), gid)
+        .context("cannot let the roles read config.toml")?;
     key(&config.data_dir.join("key"), gid).context("cannot make the platform key")
+}
+
+/// `paas configure` writes it on a machine that does not have the roles' group yet.
+fn readable(path: &Path, gid: Gid) -> anyhow::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    chown(path, None, Some(gid))?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o640))?;
+    Ok(())
 }
 
 /// Joining an empty path would add a slash at the end.

@@ -28,6 +28,8 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(ROLE_STOP_TIMEOUT_MS);
 const LOGS_EVERY: Duration = Duration::from_mins(1);
 /// Open files, for us and all that we start: a router holds two for each request. Ours.
 const OPEN_FILES_MAX: u64 = 1 << 20;
+/// Inotify instances of a user. Ours: all readers of logs and outputs at once, eight times over.
+const INOTIFY_MIN: u64 = 1_024;
 
 /// What all tasks share.
 #[derive(Debug)]
@@ -57,6 +59,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<()> {
     folders::lay_out(&config)?;
     let _lock = lock(&config)?;
     raise_open_files()?;
+    raise_inotify();
     let before = State::read(&config.run_dir)?;
     let sockets = Sockets::open(&config, &before)?;
     let ctx = Arc::new(Ctx {
@@ -342,6 +345,18 @@ fn raise_open_files() -> anyhow::Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted)
         .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
         .context("cannot raise the limit of open files")
+}
+
+/// Readers of logs wait with an inotify instance each, and the kernel gives a user 128 by default
+/// (inotify(7)). It is a setting of the machine: raised where it is too low, never lowered.
+fn raise_inotify() {
+    let path = "/proc/sys/fs/inotify/max_user_instances";
+    let now = std::fs::read_to_string(path).unwrap_or_default();
+    if now.trim().parse().is_ok_and(|now: u64| now < INOTIFY_MIN)
+        && let Err(error) = std::fs::write(path, INOTIFY_MIN.to_string())
+    {
+        tracing::warn!(%error, "{path} stays at {}: few can read logs at a time", now.trim());
+    }
 }
 
 /// The same process goes on as another program: its children stay its children.

@@ -4,7 +4,11 @@ use crate::checkout::Checkout;
 use crate::platform::Platform;
 
 /// An app with a buildpack of its own, whose compile is this script.
-fn app_with_compile<'a>(platform: &'a Platform, name: &str, compile: &str) -> Checkout<'a> {
+pub(crate) fn app_with_compile<'a>(
+    platform: &'a Platform,
+    name: &str,
+    compile: &str,
+) -> Checkout<'a> {
     let app = platform.checkout("procfile-worker", name);
     app.write("buildpack/bin/detect", "#!/bin/bash\necho Look\n");
     app.write(

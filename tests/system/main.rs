@@ -16,6 +16,8 @@ mod web;
 #[cfg(test)]
 mod build_world;
 #[cfg(test)]
+mod builds;
+#[cfg(test)]
 mod remote_buildpacks;
 #[cfg(test)]
 mod config_vars;
@@ -27,6 +29,10 @@ mod domains;
 mod first_push;
 #[cfg(test)]
 mod formation;
+#[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+mod given_back;
 #[cfg(test)]
 mod hostile_trees;
 #[cfg(test)]
@@ -41,3 +47,5 @@ mod release_phase;
 mod supervisor;
 #[cfg(test)]
 mod survival;
+#[cfg(test)]
+mod time_limits;

@@ -10,6 +10,8 @@ pub(crate) struct Platform {
     pub(crate) instance: String,
     pub(crate) folder: PathBuf,
     pub(crate) http_port: u16,
+    /// Whether the data folder is a mount of its own.
+    has_disk: bool,
     _range: File,
 }
 
@@ -52,6 +54,15 @@ impl Platform {
 
     /// Starts a platform with more lines in its config.toml.
     pub(crate) fn start_with(more: &str) -> Self {
+        Self::start_in(more, None)
+    }
+
+    /// The same, with its data on a disk of its own of so many MiB.
+    pub(crate) fn start_on_disk(size_mib: u32, more: &str) -> Self {
+        Self::start_in(more, Some(size_mib))
+    }
+
+    fn start_in(more: &str, disk_mib: Option<u32>) -> Self {
         let instance = machine::instance();
         let (range, lock) = machine::range();
         let folder = std::env::temp_dir().join(&instance);
@@ -59,6 +70,9 @@ impl Platform {
         install(&program);
         std::fs::create_dir_all(folder.join("data")).unwrap();
         std::fs::create_dir_all(folder.join("home")).unwrap();
+        if let Some(size_mib) = disk_mib {
+            mount_disk(&folder, size_mib);
+        }
         let http_port = machine::free_port();
         let config = format!(
             "instance = \"{instance}\"\nhttp_port = {http_port}\nloopback_port = {}\nrendezvous_port = {}\nnetwork = \"{range}\"\nprogram_dir = \"{}\"\n{more}\n{}",
@@ -72,6 +86,7 @@ impl Platform {
             instance,
             folder,
             http_port,
+            has_disk: disk_mib.is_some(),
             _range: lock,
         };
         platform.paas(&["up", "--data", &platform.data()]).ok();
@@ -156,6 +171,18 @@ impl Platform {
     }
 }
 
+/// A small ext4 on the data folder; its loop device goes with the mount.
+fn mount_disk(folder: &Path, size_mib: u32) {
+    let disk = format!(
+        "truncate -s {size_mib}M disk && mkfs.ext4 -q -m 0 disk && mount -o loop disk data"
+    );
+    let made = Command::new("bash")
+        .args(["-c", &disk])
+        .current_dir(folder)
+        .status();
+    assert!(made.unwrap().success());
+}
+
 /// The installed folder as `make up` lays it out; files are linked, so this is quick.
 fn install(program: &Path) {
     std::fs::create_dir_all(program).unwrap();
@@ -203,6 +230,11 @@ impl Drop for Platform {
             self.tell();
         }
         let down = self.paas(&["down", "--data", &self.data()]);
+        if self.has_disk {
+            let data = self.data();
+            let unmounted = Command::new("umount").arg(&data).status().unwrap();
+            assert!(unmounted.success() || std::thread::panicking());
+        }
         let left = machine::traces(&self.instance, &self.folder);
         let removed = std::fs::remove_dir_all(&self.folder);
         if !std::thread::panicking() {

@@ -51,6 +51,7 @@ fn is_for(ask: &Ask, role: Role) -> bool {
         Ask::CheckToken { .. }
         | Ask::CreateApp { .. }
         | Ask::StartBuild { .. }
+        | Ask::TakeBuild { .. }
         | Ask::Release { .. }
         | Ask::BuildFailed { .. } => role == Role::Builder,
     }
@@ -66,6 +67,7 @@ async fn answered(asked: &Asked, ask: Ask) -> Result<Answer, Failure> {
             account,
             commit,
         } => builds::start(asked, app, account, commit).await,
+        Ask::TakeBuild { build } => builds::take(asked, build).await,
         Ask::Release {
             build,
             slug,

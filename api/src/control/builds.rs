@@ -1,158 +1,125 @@
-//! Builds: one per app, each held by a builder's process, ended by its release or its failure.
+//! Builds: one per app, asked for by a push or over the API, each then held by a builder's process,
+//! ended by its release, its failure or its user.
 
 use super::asks::{Undo, shown};
 use super::feed::Asked;
 use crate::clock::now_us;
-use crate::deploy::Outcome;
+use crate::deploy::{Outcome, RETRY};
 use crate::http::failure::Failure;
 use crate::platform::Platform;
-use crate::records::{Account, App, Build, BuildState, Holder, Slug};
+use crate::records::{Account, App, Build, BuildState, Holder, RecordsError, Slug, SourceBlob};
 use crate::releases::{self, Config, Draft};
 use model::digest::Digest;
 use model::feed::{Answer, BuildOrder};
 use model::limits::BUILDS_KEPT;
 use model::slug::Manifest;
 use model::{account, app};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// A builder that lost its connection has so long to come back before its builds count as dead.
-const BUILDER_WAIT: Duration = Duration::from_secs(5);
-/// The same after a start of the api, when the other roles may start as well.
-const FIRST_BUILDER_WAIT: Duration = Duration::from_secs(30);
 /// How long a build that is done waits for another change of its app.
 const RELEASE_TURN_WAIT: Duration = Duration::from_mins(2);
 
-/// The builder's process that is connected now.
-#[derive(Debug, Default)]
-pub(crate) struct Builder {
-    holder: Mutex<Option<Holder>>,
-    came: Notify,
+/// What is to be built.
+pub(crate) struct Wanted {
+    pub(crate) app: app::Id,
+    pub(crate) by: account::Id,
+    pub(crate) commit: String,
+    pub(crate) source: Option<SourceBlob>,
+    /// The app's new list of buildpacks, if it gets one.
+    pub(crate) buildpacks: Option<Vec<String>>,
 }
 
-impl Builder {
-    /// A builder connected: builds of any other process died with it.
-    pub(super) async fn came(&self, platform: &Arc<Platform>, holder: Holder) {
-        *self.lock() = Some(holder);
-        self.came.notify_waiters();
-        fail_dead(platform, Some(holder)).await;
-    }
-
-    /// A builder's connection ended: its builds go on if it comes back.
-    pub(super) fn went(&self, platform: &Arc<Platform>, holder: Holder) {
-        {
-            let mut now = self.lock();
-            if *now != Some(holder) {
-                return;
-            }
-            *now = None;
-        }
-        platform
-            .tasks
-            .spawn(wait(Arc::clone(platform), BUILDER_WAIT));
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Holder>> {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Builds from before this start go on if their builder is still there.
-pub(crate) fn await_builder(platform: &Arc<Platform>) {
-    platform
-        .tasks
-        .spawn(wait(Arc::clone(platform), FIRST_BUILDER_WAIT));
-}
-
-async fn wait(platform: Arc<Platform>, time: Duration) {
-    let came = platform.builder.came.notified();
-    if platform.builder.lock().is_some() {
-        return;
-    }
-    tokio::select! {
-        () = came => {}
-        () = platform.stop.requested() => {}
-        () = tokio::time::sleep(time) => fail_dead(&platform, None).await,
-    }
-}
-
-/// Fails the builds that no process works on any more.
-async fn fail_dead(platform: &Arc<Platform>, living: Option<Holder>) {
-    let builds = match platform.records.all_builds() {
-        Ok(builds) => builds,
-        Err(error) => return crate::say::failed("look for builds that died", &error),
-    };
-    for build in builds {
-        let BuildState::Building { holder } = build.state else {
-            continue;
-        };
-        if Some(holder) == living {
-            continue;
-        }
-        let reason = "the builder was started anew while it ran";
-        if let Err(failure) = fail(platform, build.id, reason).await {
-            tracing::error!(build = %build.id, "cannot end a dead build: {}", failure.message());
-        }
-    }
-}
-
-/// Takes the app's turn for a build.
+/// Takes the app's turn for the build of a push.
 pub(super) async fn start(
     asked: &Asked,
     app: app::Id,
-    account: account::Id,
+    by: account::Id,
     commit: String,
 ) -> Result<Answer, Failure> {
     let platform = &asked.peer.platform;
-    let holder = asked
-        .holder
-        .ok_or_else(|| Failure::forbidden("the builder's process cannot be told"))?;
+    let holder = holder(asked)?;
     let is_commit = commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
     if !is_commit {
         return Err(Failure::invalid("a commit is 40 hex digits"));
     }
+    let state = BuildState::Building { holder };
+    let wanted = Wanted {
+        app,
+        by,
+        commit,
+        source: None,
+        buildpacks: None,
+    };
+    let (app, build) = begin(platform, wanted, state).await?;
+    order(asked, &app, &build)
+}
+
+/// Takes the app's turn for a build that the API is asked for; a builder takes it when it can.
+pub(crate) async fn enter(
+    platform: &Arc<Platform>,
+    wanted: Wanted,
+) -> Result<(App, Build), Failure> {
+    begin(platform, wanted, BuildState::Ordered).await
+}
+
+async fn begin(
+    platform: &Arc<Platform>,
+    wanted: Wanted,
+    state: BuildState,
+) -> Result<(App, Build), Failure> {
     let mut change = platform
         .begin()
         .await
-        .by(account, "build", &app.to_string());
-    let app = platform
-        .records
-        .app(app)?
-        .ok_or_else(Failure::no_such_app)?;
-    if app.owner != account {
+        .by(wanted.by, "build", &wanted.app.to_string());
+    let app = platform.records.app(wanted.app)?;
+    let mut app = app.ok_or_else(Failure::no_such_app)?;
+    if app.owner != wanted.by {
         return Err(Failure::no_such_app());
     }
     let kept = platform.records.builds(app.id)?;
-    let running = kept.iter().find(|build| {
-        matches!(
-            build.state,
-            BuildState::Building { .. } | BuildState::Releasing { .. }
-        )
-    });
-    if let Some(running) = running {
-        let is_same = running.state == BuildState::Building { holder }
-            && running.commit == commit
-            && running.by == account;
-        if is_same {
-            return order(asked, &app, running);
+    if let Some(running) = kept.iter().find(|build| build.state.is_pending()) {
+        if platform.builder.is_ending(running.id) {
+            return Err(Failure::conflict(format!(
+                "the end of {}'s last build cannot be written down: the platform's disk is full; \
+                 try again when there is room",
+                app.name
+            )));
+        }
+        let is_same = running.state == state
+            && running.source.is_none()
+            && running.commit == wanted.commit
+            && running.by == wanted.by;
+        if is_same && wanted.source.is_none() {
+            return Ok((app, running.clone()));
         }
         let short: String = running.commit.chars().take(8).collect();
+        let (which, again) = match (short.as_str(), &wanted.source) {
+            ("", _) => (String::new(), "try again"),
+            (short, None) => (format!(" (commit {short})"), "push again"),
+            (short, Some(_)) => (format!(" ({short})"), "try again"),
+        };
         return Err(Failure::conflict(format!(
-            "{} is being built already (commit {short}); push again when that is done",
+            "{} is being built already{which}; {again} when that is done",
             app.name
         )));
     }
     let now_us = now_us();
+    if let Some(buildpacks) = wanted.buildpacks {
+        app.buildpacks = buildpacks;
+        app.updated_at_us = now_us;
+        change.put_app(&app);
+    }
     let build = Build {
         id: Uuid::now_v7(),
         app: app.id,
         stack: app.build_stack.clone(),
         buildpacks: app.buildpacks.clone(),
-        commit,
-        by: account,
-        state: BuildState::Building { holder },
+        commit: wanted.commit,
+        source: wanted.source,
+        by: wanted.by,
+        state,
         created_at_us: now_us,
         updated_at_us: now_us,
     };
@@ -164,9 +131,36 @@ pub(super) async fn start(
     change.commit().await?;
     platform.log.line(
         app.id,
-        &format!("Build started by user {}", email(platform, account)),
+        &format!("Build started by user {}", email(platform, wanted.by)),
     );
+    Ok((app, build))
+}
+
+/// Gives a build that was asked for to the builder that asks for it.
+pub(super) async fn take(asked: &Asked, id: Uuid) -> Result<Answer, Failure> {
+    let platform = &asked.peer.platform;
+    let holder = holder(asked)?;
+    let mut change = platform.begin().await;
+    let build = platform.records.find_build(id)?;
+    let mut build = build.ok_or_else(|| Failure::no_such("build"))?;
+    let app = platform.records.app(build.app)?;
+    let app = app.ok_or_else(Failure::no_such_app)?;
+    let state = BuildState::Building { holder };
+    if build.state == BuildState::Ordered {
+        build.state = state;
+        build.updated_at_us = now_us();
+        change.put_build(&build);
+        change.commit().await?;
+    } else if build.state != state {
+        return Err(Failure::conflict("the build is not free any more"));
+    }
     order(asked, &app, &build)
+}
+
+fn holder(asked: &Asked) -> Result<Holder, Failure> {
+    asked
+        .holder
+        .ok_or_else(|| Failure::forbidden("the builder's process cannot be told"))
 }
 
 fn order(asked: &Asked, app: &App, build: &Build) -> Result<Answer, Failure> {
@@ -178,6 +172,7 @@ fn order(asked: &Asked, app: &App, build: &Build) -> Result<Answer, Failure> {
     Ok(Answer::Build(Box::new(BuildOrder {
         build: build.id,
         app: shown(platform, app)?,
+        source: crate::sources::of(platform, app, build),
         stack: build.stack.clone(),
         buildpacks: build.buildpacks.clone(),
         config: config
@@ -264,7 +259,7 @@ async fn begin_release(
     let short: String = build.commit.chars().take(8).collect();
     let by = platform.records.account(build.by)?;
     let draft = Draft {
-        description: format!("Deploy {short}"),
+        description: format!("Deploy {short}").trim_end().to_owned(),
         slug: Some(Slug {
             digest,
             manifest,
@@ -301,19 +296,70 @@ fn ended(platform: &Platform, build: Build) -> Result<Answer, Failure> {
             reason,
             lines: Vec::new(),
         }),
-        BuildState::Building { .. } | BuildState::Releasing { .. } => Err(Failure::unavailable(
-            "the platform is being started anew; the release goes on: paas releases",
-        )),
+        BuildState::Ordered | BuildState::Building { .. } | BuildState::Releasing { .. } => {
+            Err(Failure::unavailable(
+                "the platform is being started anew; the release goes on: paas releases",
+            ))
+        }
     }
 }
 
-/// Ends a build that has no release. One that has ended stays as it is.
+/// Ends a build on its user's word, wherever it is; false if it has ended.
+pub(crate) async fn cancel(platform: &Arc<Platform>, build: &Build) -> Result<bool, Failure> {
+    match build.state {
+        BuildState::Ordered | BuildState::Building { .. } => {
+            fail(platform, build.id, "cancelled").await?;
+            Ok(true)
+        }
+        BuildState::Releasing { release, .. } => {
+            let running = platform.deploys.of(build.app);
+            let running = running.filter(|running| running.release == release);
+            let Some(running) = running else {
+                return Ok(false);
+            };
+            running.cancel();
+            running.outcome().await;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Ends a build that has no release. One that has ended stays as it is. What the disk does not take
+/// now is written when it does: until then the app has this build.
 pub(super) async fn fail(platform: &Arc<Platform>, id: Uuid, reason: &str) -> Result<(), Failure> {
+    match end(platform, id, reason).await {
+        Err(error @ RecordsError::Commit(_)) => {
+            crate::say::failed("end a build, and tries again", &error);
+            let (platform, reason) = (Arc::clone(platform), reason.to_owned());
+            let again = Arc::clone(&platform);
+            platform.builder.set_ending(id, true);
+            platform.tasks.spawn(async move {
+                loop {
+                    tokio::select! {
+                        () = again.stop.requested() => return,
+                        () = tokio::time::sleep(RETRY) => {}
+                    }
+                    if end(&again, id, &reason).await.is_ok() {
+                        return again.builder.set_ending(id, false);
+                    }
+                }
+            });
+            Ok(())
+        }
+        ended => Ok(ended?),
+    }
+}
+
+async fn end(platform: &Arc<Platform>, id: Uuid, reason: &str) -> Result<(), RecordsError> {
     let mut change = platform.begin().await;
     let Some(build) = platform.records.find_build(id)? else {
         return Ok(());
     };
-    if !matches!(build.state, BuildState::Building { .. }) {
+    if !matches!(
+        build.state,
+        BuildState::Ordered | BuildState::Building { .. }
+    ) {
         return Ok(());
     }
     let reason: String = reason

@@ -6,7 +6,6 @@ use crate::follow::{FollowError, Lines};
 use journal::{Line, Output, Position, Source};
 use model::dyno::{Id, Name, State};
 use model::feed::DynoChange;
-use model::limits::RELEASE_PHASE_TIMEOUT_MS;
 use std::time::Duration;
 
 const REASON: &str = "release phase failed";
@@ -52,8 +51,8 @@ impl Deploy {
         log: &mut RunLog,
         output: &mut Option<Output>,
     ) -> Result<DynoChange, End> {
-        let timeout = Duration::from_millis(RELEASE_PHASE_TIMEOUT_MS);
-        let deadline = tokio::time::sleep(timeout);
+        let limit_s = self.platform.config.limits.release_phase_s;
+        let deadline = tokio::time::sleep(Duration::from_secs(limit_s));
         tokio::pin!(deadline);
         let ended = self.platform.fleet.wait_for(|view| {
             let seen = view.observed(dyno)?;
@@ -66,8 +65,8 @@ impl Deploy {
                 end = &mut ended => return Ok(end),
                 line = log.next() => self.command_line(&line, output),
                 () = &mut deadline => {
-                    let minutes = RELEASE_PHASE_TIMEOUT_MS / 60_000;
-                    let cause = format!("the release command did not end within {minutes} minutes");
+                    let limit = model::span::shown(limit_s);
+                    let cause = format!("the release command did not end within {limit}");
                     return Err(End::failed(REASON, vec![cause]));
                 }
                 () = self.running.cancelled() => return Err(End::failed("cancelled", Vec::new())),

@@ -94,26 +94,8 @@ pub(super) async fn replace(
     Given(wish): Given<Updates>,
 ) -> Result<Json<Vec<Answer>>, Failure> {
     let app = caller.app(&platform, &app, Need::Write)?;
-    if wish.updates.len() > BUILDPACKS_MAX {
-        return Err(Failure::invalid(format!(
-            "An app has {BUILDPACKS_MAX} buildpacks at most."
-        )));
-    }
-    let mut buildpacks = Vec::new();
-    for Update { buildpack } in wish.updates {
-        let is_text = (1..=BUILDPACK_MAX_BYTES).contains(&buildpack.len())
-            && !buildpack
-                .chars()
-                .any(|c| c.is_control() || c.is_whitespace());
-        if !is_text {
-            return Err(Failure::invalid(
-                "`buildpack` is a name, a folder of the app, or the address of a git repository or \
-                 archive, without blanks.",
-            ));
-        }
-        let plain = buildpack.strip_prefix("urn:buildpack:").map(str::to_owned);
-        buildpacks.push(plain.unwrap_or(buildpack));
-    }
+    let given = wish.updates.into_iter().map(|update| update.buildpack);
+    let buildpacks = checked(given.collect())?;
     let mut change = platform
         .begin()
         .await
@@ -127,6 +109,30 @@ pub(super) async fn replace(
     change.put_app(&app);
     change.commit().await?;
     Ok(answers(&app))
+}
+
+/// A list as an app keeps it.
+pub(super) fn checked(given: Vec<String>) -> Result<Vec<String>, Failure> {
+    if given.len() > BUILDPACKS_MAX {
+        return Err(Failure::invalid(format!(
+            "An app has {BUILDPACKS_MAX} buildpacks at most."
+        )));
+    }
+    let one = |buildpack: String| {
+        let is_text = (1..=BUILDPACK_MAX_BYTES).contains(&buildpack.len())
+            && !buildpack
+                .chars()
+                .any(|c| c.is_control() || c.is_whitespace());
+        if !is_text {
+            return Err(Failure::invalid(
+                "`buildpack` is a name, a folder of the app, or the address of a git repository or \
+                 archive, without blanks.",
+            ));
+        }
+        let plain = buildpack.strip_prefix("urn:buildpack:").map(str::to_owned);
+        Ok(plain.unwrap_or(buildpack))
+    };
+    given.into_iter().map(one).collect()
 }
 
 /// `GET /buildpacks/NS%2FNAME`: the built-in ones, without a token.

@@ -1,19 +1,24 @@
-//! `/apps/APP/builds`: the builds that are kept. They are begun by a push.
+//! `/apps/APP/builds`: the builds that are kept, begun by a push or here.
 
 use super::auth::Need;
+use super::body::Given;
 use super::failure::Failure;
-use super::outputs;
 use super::range::{Kind, Page, Range};
-use super::shape::{Ctx, IdOnly, User, uuid};
+use super::shape::{Ctx, IdOnly, User, created, uuid};
+use super::{buildpacks, outputs};
 use crate::accounts::Caller;
 use crate::clock::Stamp;
+use crate::control::builds::{self as control, Wanted};
 use crate::platform::Platform;
-use crate::records::{App, Build, BuildState, Slug};
+use crate::records::{App, Build, BuildState, Slug, SourceBlob};
+use crate::sources;
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use http::HeaderMap;
+use model::limits::{SOURCE_URL_MAX_BYTES, SOURCE_VERSION_MAX_BYTES};
 use model::release::Number;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 #[derive(Debug, Serialize)]
@@ -39,14 +44,6 @@ struct Buildpack {
     name: String,
 }
 
-#[derive(Debug, Serialize)]
-struct SourceBlob {
-    url: String,
-    version: Option<String>,
-    version_description: Option<String>,
-    checksum: Option<String>,
-}
-
 impl Answer {
     fn of(platform: &Platform, app: &App, build: &Build) -> Result<Self, Failure> {
         let id_of = |number: Number| -> Result<Option<IdOnly>, Failure> {
@@ -54,7 +51,7 @@ impl Answer {
             Ok(release.map(|release| IdOnly { id: release.id }))
         };
         let (status, slug, release) = match &build.state {
-            BuildState::Building { .. } => ("pending", None, None),
+            BuildState::Ordered | BuildState::Building { .. } => ("pending", None, None),
             BuildState::Releasing { release, slug } => ("pending", Some(*slug), id_of(*release)?),
             BuildState::Released { release, slug, .. } => {
                 ("succeeded", Some(*slug), id_of(*release)?)
@@ -72,12 +69,12 @@ impl Answer {
             stack: build.stack.clone(),
             buildpacks: Some(buildpacks.collect()),
             generation: "cedar",
-            source_blob: SourceBlob {
+            source_blob: build.source.clone().unwrap_or_else(|| SourceBlob {
                 url: platform.config.git_url(&app.name),
                 version: Some(build.commit.clone()),
                 version_description: None,
                 checksum: None,
-            },
+            }),
             output_stream_url: outputs::build_url(platform, app, build.id),
             slug: slug.map(|digest| IdOnly {
                 id: Slug::id(digest),
@@ -118,23 +115,130 @@ pub(super) async fn info(
     Path((app, build)): Path<(String, String)>,
 ) -> Result<Json<Answer>, Failure> {
     let app = caller.app(&platform, &app, Need::Read)?;
-    let build = match Uuid::parse_str(&build) {
-        Ok(id) => platform.records.build(app.id, id)?,
-        Err(_) => None,
-    };
-    let build = build.ok_or_else(|| Failure::no_such("build"))?;
+    let build = find(&platform, &app, &build)?;
     Answer::of(&platform, &app, &build).map(Json)
 }
 
-/// `POST /apps/APP/builds`
+/// `DELETE /apps/APP/builds/ID`: cancels it; one that has ended stays.
+pub(super) async fn cancel(
+    State(platform): Ctx,
+    caller: Caller,
+    Path((app, build)): Path<(String, String)>,
+) -> Result<Json<Answer>, Failure> {
+    let app = caller.app(&platform, &app, Need::Write)?;
+    let build = find(&platform, &app, &build)?;
+    let is_cancelled = control::cancel(&platform, &build).await?;
+    let build = find(&platform, &app, &build.id.to_string())?;
+    let has_succeeded = matches!(build.state, BuildState::Released { .. });
+    if !is_cancelled || has_succeeded {
+        return Err(Failure::invalid("The build has ended already."));
+    }
+    Answer::of(&platform, &app, &build).map(Json)
+}
+
+fn find(platform: &Platform, app: &App, id: &str) -> Result<Build, Failure> {
+    let build = match Uuid::parse_str(id) {
+        Ok(id) => platform.records.build(app.id, id)?,
+        Err(_) => None,
+    };
+    build.ok_or_else(|| Failure::no_such("build"))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wish {
+    source_blob: Option<Blob>,
+    buildpacks: Option<Vec<WishedBuildpack>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Blob {
+    url: Option<String>,
+    version: Option<String>,
+    version_description: Option<String>,
+    checksum: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WishedBuildpack {
+    url: Option<String>,
+    name: Option<String>,
+}
+
+/// `POST /apps/APP/builds`: answered at once, the builder takes it from there.
 pub(super) async fn create(
     State(platform): Ctx,
     caller: Caller,
     Path(app): Path<String>,
-) -> Result<Failure, Failure> {
+    Given(wish): Given<Wish>,
+) -> Result<Response, Failure> {
     let app = caller.app(&platform, &app, Need::Write)?;
-    Err(Failure::invalid(format!(
-        "Builds begin with a push for now: git push {} main",
-        platform.config.git_url(&app.name)
-    )))
+    let source = source(wish.source_blob)?;
+    if sources::meaning(&platform, &app, &source).is_none() {
+        return Err(Failure::invalid(format!(
+            "`source_blob.url` is no address that this platform gave out. Upload the source first: \
+             POST /sources. To build a commit that was pushed give {} and the commit's 40 hex \
+             digits as `version`.",
+            platform.config.git_url(&app.name)
+        )));
+    }
+    let buildpacks = match wish.buildpacks {
+        None => None,
+        Some(list) => {
+            let names = list.into_iter().map(|one| one.url.or(one.name));
+            Some(buildpacks::checked(
+                names.map(Option::unwrap_or_default).collect(),
+            )?)
+        }
+    };
+    let wanted = Wanted {
+        app: app.id,
+        by: caller.account.id,
+        commit: source.version.clone().unwrap_or_default(),
+        source: Some(source),
+        buildpacks,
+    };
+    let (app, build) = control::enter(&platform, wanted).await?;
+    Ok(created(Answer::of(&platform, &app, &build)?))
+}
+
+/// What was given, if it can be a source at all.
+fn source(blob: Option<Blob>) -> Result<SourceBlob, Failure> {
+    let missing = || Failure::invalid("`source_blob` with its `url` is needed.");
+    let blob = blob.ok_or_else(missing)?;
+    let url = blob.url.ok_or_else(missing)?;
+    let is_web = url.starts_with("http://") || url.starts_with("https://");
+    let is_plain = |c: char| c.is_ascii_graphic();
+    if !is_web || url.len() > SOURCE_URL_MAX_BYTES || !url.chars().all(is_plain) {
+        return Err(Failure::invalid(
+            "`source_blob.url` is the http or https address of an archive.",
+        ));
+    }
+    let text = |field: &str, value: Option<String>| match value {
+        Some(value)
+            if value.len() > SOURCE_VERSION_MAX_BYTES || value.chars().any(char::is_control) =>
+        {
+            Err(Failure::invalid(format!(
+                "`source_blob.{field}` is one line of at most {SOURCE_VERSION_MAX_BYTES} bytes."
+            )))
+        }
+        value => Ok(value.filter(|value| !value.is_empty())),
+    };
+    let checksum = blob.checksum.filter(|checksum| !checksum.is_empty());
+    if checksum
+        .as_deref()
+        .is_some_and(|checksum| sources::sha256(checksum).is_none())
+    {
+        return Err(Failure::invalid(
+            "`source_blob.checksum` has the form SHA256:HEX.",
+        ));
+    }
+    Ok(SourceBlob {
+        url,
+        version: text("version", blob.version)?,
+        version_description: text("version_description", blob.version_description)?,
+        checksum,
+    })
 }

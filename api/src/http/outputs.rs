@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::shape::Ctx;
 use crate::follow::Bytes;
 use crate::platform::Platform;
-use crate::records::{App, BuildState};
+use crate::records::App;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -71,12 +71,8 @@ pub(super) async fn build(
     }
     let app = app(&platform, &app_id)?;
     let record = platform.records.build(app.id, build)?.ok_or_else(gone)?;
-    let is_live = matches!(
-        record.state,
-        BuildState::Building { .. } | BuildState::Releasing { .. }
-    );
     let file = platform.log.build_output(app.id, build);
-    stream(platform, &file, is_live, Until::File)
+    stream(platform, &file, record.state.is_pending(), Until::File)
 }
 
 /// When the body ends: readers look at the release right after.

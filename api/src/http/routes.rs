@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::{
     account, apps, authorizations, buildpacks, builds, collaborators, config_vars, domains, dynos,
-    formation, log_sessions, outputs, releases, slugs, stacks, status, unbuilt,
+    formation, log_sessions, outputs, releases, slugs, sources, stacks, status, unbuilt,
 };
 use crate::platform::Platform;
 use axum::Router;
@@ -134,7 +134,16 @@ fn of_releases() -> Vec<(&'static str, Route)> {
         ),
         ("/apps/{app}/slugs/{slug}", get(slugs::info)),
         ("/apps/{app}/builds", get(builds::list).post(builds::create)),
-        ("/apps/{app}/builds/{build}", get(builds::info)),
+        (
+            "/apps/{app}/builds/{build}",
+            get(builds::info).delete(builds::cancel),
+        ),
+        ("/sources", post(sources::create)),
+        ("/apps/{app}/sources", post(sources::create_for_app)),
+        (
+            "/streams/sources/{act}/{id}/{until}/{signature}",
+            get(sources::download).put(sources::upload),
+        ),
         (
             "/streams/releases/{app}/{number}/{signature}",
             get(outputs::release),

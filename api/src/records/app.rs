@@ -113,6 +113,7 @@ impl Change {
         self.remove(&format!("host/{host}"));
         self.remove(&format!("dek/{}", app.id));
         self.remove(&format!("op/{}", app.id));
+        self.remove(&format!("building/{}", app.id));
         for below in ["form", "vars", "rel", "slug", "build", "domain"] {
             self.remove_below(&format!("{below}/{}/", app.id));
         }

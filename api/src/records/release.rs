@@ -32,17 +32,32 @@ pub(crate) struct Build {
     pub(crate) app: app::Id,
     pub(crate) stack: String,
     pub(crate) buildpacks: Vec<String>,
+    /// What the user calls what is built: of a push its commit; may be empty.
     pub(crate) commit: String,
+    /// What the API was asked to build; of a push nothing.
+    #[serde(default)]
+    pub(crate) source: Option<SourceBlob>,
     pub(crate) by: account::Id,
     pub(crate) state: BuildState,
     pub(crate) created_at_us: u64,
     pub(crate) updated_at_us: u64,
 }
 
+/// A source as the API was given it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceBlob {
+    pub(crate) url: String,
+    pub(crate) version: Option<String>,
+    pub(crate) version_description: Option<String>,
+    pub(crate) checksum: Option<String>,
+}
+
 /// Where a build stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub(crate) enum BuildState {
+    /// It waits for a builder to take it.
+    Ordered,
     /// A builder works on it.
     Building {
         /// The process that builds.
@@ -103,6 +118,16 @@ pub(crate) enum Phase {
     },
 }
 
+impl BuildState {
+    /// Whether it has not come to its end.
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(
+            self,
+            Self::Ordered | Self::Building { .. } | Self::Releasing { .. }
+        )
+    }
+}
+
 impl Records {
     pub(crate) fn release(
         &self,
@@ -134,6 +159,14 @@ impl Records {
         self.values(&format!("build/{app}/"))
     }
 
+    /// The app's build that a builder works on or shall take.
+    pub(crate) fn waiting_build(&self, app: app::Id) -> Result<Option<Build>, RecordsError> {
+        match self.get(&format!("building/{app}"))? {
+            Some(id) => self.build(app, id),
+            None => Ok(None),
+        }
+    }
+
     /// All builds of all apps.
     pub(crate) fn all_builds(&self) -> Result<Vec<Build>, RecordsError> {
         self.values("build/")
@@ -163,6 +196,12 @@ impl Change {
     }
 
     pub(crate) fn put_build(&mut self, build: &Build) {
+        self.touch(build.app);
+        let building = format!("building/{}", build.app);
+        match build.state {
+            BuildState::Ordered | BuildState::Building { .. } => self.put(&building, &build.id),
+            _ => self.remove(&building),
+        }
         self.put(&format!("build/{}/{}", build.app, build.id), build);
         self.put(&format!("build-app/{}", build.id), &build.app);
     }

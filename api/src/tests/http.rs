@@ -156,7 +156,7 @@ POST /apps/hello/releases | {"release": 9} | 404 | Couldn't find that release.
 POST /apps/hello/releases | {} | 422 | Give either `release` or `slug`.
 DELETE /apps/hello/dynos/web.1 | null | 404 | Couldn't find that dyno.
 DELETE /apps/hello/formations/web | null | 404 | Couldn't find that process type.
-POST /apps/hello/builds | {} | 422 | Builds begin with a push
+POST /apps/hello/builds | {} | 422 | `source_blob` with its `url` is needed
 POST /apps/hello/domains | {} | 422 | missing field `hostname`
 POST /apps/hello/domains | {"hostname": "x"} | 422 | x is no host name
 POST /apps/hello/domains | {"hostname": "10.0.0.1"} | 422 | is an address

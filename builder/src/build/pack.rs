@@ -15,6 +15,7 @@ use sandbox::Secrets;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// Bytes of one read from the packer.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -129,20 +130,16 @@ async fn unpack(workshop: &Workshop, digest: &Digest, file: File) -> Result<(), 
         .collect_from(file.into(), spec, Secrets::default())
         .await;
     let report = done.and_then(|done| done.report::<jail::Unpacked>());
-    let leftovers = match report {
+    let (leftovers, failure) = match report {
         Ok(report) => {
-            shelf
-                .finish(filling, report.size_bytes)
-                .map_err(platform)?
-                .1
+            let finished = shelf.finish(filling, report.size_bytes);
+            (finished.map_err(platform)?.1, None)
         }
-        Err(error) => {
-            shelf.discard(filling).map_err(platform)?;
-            return Err(platform(error));
-        }
+        Err(error) => (shelf.discard(filling).map_err(platform)?, Some(error)),
     };
     if !leftovers.names.is_empty() {
-        tracing::info!(names = ?leftovers.names, "the shelf has folders to be removed");
+        // Not in front of the push.
+        tokio::spawn(crate::tidy::shelf(Arc::clone(&workshop.site), leftovers));
     }
-    Ok(())
+    failure.map_or(Ok(()), |error| Err(platform(error)))
 }

@@ -42,8 +42,6 @@ pub(crate) struct Workshop {
     pub site: Arc<Site>,
     /// How to build.
     pub order: BuildOrder,
-    /// What is built.
-    pub commit: String,
     /// The build's disk.
     pub volume: Volume,
     /// What is restored of the cache, below the data folder.
@@ -56,11 +54,8 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     /// Makes a workshop with an empty volume.
-    pub(crate) async fn open(
-        site: Arc<Site>,
-        order: BuildOrder,
-        commit: String,
-    ) -> Result<Self, BuildError> {
+    pub(crate) async fn open(site: Arc<Site>, order: BuildOrder) -> Result<Self, BuildError> {
+        has_room(&site)?;
         let name = site.jobs.name("v");
         let volume = site.jobs.volume(name, limits::BUILD_DISK_MAX_BYTES);
         let cache = site.caches.current(order.app.id, &order.stack);
@@ -69,12 +64,16 @@ impl Workshop {
         Ok(Self {
             site,
             order,
-            commit,
             volume,
             cache: data(cache),
             buildpacks: Vec::new(),
             layers: Vec::new(),
         })
+    }
+
+    /// Whether the host's disk, which holds the volume, has room left.
+    pub(crate) fn has_room(&self) -> Result<(), BuildError> {
+        has_room(&self.site)
     }
 
     /// A folder of the volume.
@@ -143,6 +142,15 @@ impl Workshop {
 
     /// A step that fetches something from outside and sees neither the app nor its secrets.
     pub(crate) fn fetch(&self, dest: &str, argv: &[&str], mounts: Vec<Mount>) -> Spec {
+        let mut spec = self.outside(argv);
+        spec.mounts
+            .push(bind_writable(self.in_volume(dest), jail::DEST));
+        spec.mounts.extend(mounts);
+        spec
+    }
+
+    /// The same, for what goes to standard output.
+    pub(crate) fn outside(&self, argv: &[&str]) -> Spec {
         let lowers = jobs::build_stack(&self.order.stack);
         let mut spec = jobs::spec(self.site.jobs.name("f"), lowers, argv);
         spec.upper = Upper::Memory {
@@ -151,9 +159,6 @@ impl Workshop {
         spec.limits = limits();
         spec.network = Network::Build;
         spec.mounts.extend(self.certificates());
-        spec.mounts
-            .push(bind_writable(self.in_volume(dest), jail::DEST));
-        spec.mounts.extend(mounts);
         spec
     }
 
@@ -190,7 +195,10 @@ impl Workshop {
             ("USER", "dyno"),
             ("DYNO", "receive.1"),
             ("STACK", heroku_stack(&self.order.stack)),
-            ("SOURCE_VERSION", &self.commit),
+            (
+                "SOURCE_VERSION",
+                self.order.source.version().unwrap_or_default(),
+            ),
             ("REQUEST_ID", &self.order.build.to_string()),
         ]
         .into_iter()
@@ -209,6 +217,14 @@ impl Workshop {
         let has = self.site.repositories.has_certificates();
         has.then(|| bind(bundle, CERTIFICATES))
     }
+}
+
+fn has_room(site: &Site) -> Result<(), BuildError> {
+    let free_bytes = artifact::disk::free_bytes(&site.config.data_dir).map_err(platform)?;
+    if free_bytes < limits::DISK_FREE_MIN_BYTES {
+        return Err(BuildError::DiskFull { free_bytes });
+    }
+    Ok(())
 }
 
 /// Where buildpack N is inside.

@@ -42,6 +42,14 @@ pub(crate) fn unavailable(error: &ApiError) -> Response {
     }
 }
 
+/// There is no room for what would be pushed.
+pub(crate) fn full_disk() -> Response {
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the platform's disk is full; push again when its keeper has made room",
+    )
+}
+
 /// A job could not be started.
 pub(crate) fn failed(error: &JobError) -> Response {
     tracing::error!(error = %crate::chain(error), "git could not be started");

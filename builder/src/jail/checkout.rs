@@ -65,8 +65,8 @@ pub enum CheckoutError {
     },
 }
 
-/// Makes the folders of a build's volume and checks the commit out into the first of them.
-pub fn prepare(objects: &Path, commit: &str, volume: &Path) -> Result<Report, CheckoutError> {
+/// Makes the folders of a build's volume, `src` for its files the first of them.
+pub fn prepare(volume: &Path) -> Result<(), CheckoutError> {
     let kinds = ["bp", "from", "layer"];
     let numbered = (0..BUILDPACKS_MAX).flat_map(|n| kinds.map(|kind| format!("{kind}-{n}")));
     for name in ["src", "cache"]
@@ -81,7 +81,7 @@ pub fn prepare(objects: &Path, commit: &str, volume: &Path) -> Result<Report, Ch
         };
         make().map_err(|source| CheckoutError::Write { path: name, source })?;
     }
-    checkout(objects, commit, &volume.join("src"))
+    Ok(())
 }
 
 /// Writes the tree of a commit (40 hex digits) into a folder that is empty.
@@ -99,7 +99,11 @@ pub fn checkout(objects: &Path, commit: &str, dest: &Path) -> Result<Report, Che
         time: SystemTime::UNIX_EPOCH + Duration::from_secs(time_s),
         report: Report {
             time_s,
-            root_names: root_names(&tree),
+            root_names: tree
+                .iter()
+                .filter_map(|entry| entry.name().map(str::to_owned))
+                .take(ROOT_NAMES_MAX)
+                .collect(),
             buildpacks: root_file(&repository, &tree, ".buildpacks")?
                 .and_then(|bytes| String::from_utf8(bytes).ok()),
             ..Report::default()
@@ -128,11 +132,15 @@ fn root_file(
     ))
 }
 
-fn root_names(root: &Tree<'_>) -> Vec<String> {
-    root.iter()
-        .filter_map(|entry| entry.name().map(str::to_owned))
-        .take(ROOT_NAMES_MAX)
-        .collect()
+/// What lies in a root on disk, sorted, as a report holds it.
+pub(super) fn root_names(root: fs::ReadDir) -> io::Result<Vec<String>> {
+    let names = root.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    let mut names: Vec<String> = names
+        .filter_map(Result::transpose)
+        .collect::<io::Result<_>>()?;
+    names.sort();
+    names.truncate(ROOT_NAMES_MAX);
+    Ok(names)
 }
 
 /// Where the writer stands: the path in the tree, and the same on disk.

@@ -1,25 +1,9 @@
 //! Trees of all kinds, hostile ones written as raw objects: no git would make them.
 
 use super::*;
+use crate::scratch::Scratch;
 use git2::Signature;
 use std::os::unix::fs::MetadataExt as _;
-
-/// A fresh folder, gone when the test ends.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("checkout-{}", uuid::Uuid::new_v4()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
 
 /// mode, name, content; a folder's content is entries of its own.
 enum Entry<'a> {
@@ -48,7 +32,7 @@ fn write_tree(repository: &Repository, entries: &[Entry<'_>]) -> Oid {
 
 /// Checks out a commit of these entries into `<scratch>/dest`.
 fn run(scratch: &Scratch, entries: &[Entry<'_>]) -> Result<Report, String> {
-    let repo = scratch.0.join("repo.git");
+    let repo = scratch.path().join("repo.git");
     let repository = Repository::init_bare(&repo).unwrap();
     let tree = write_tree(&repository, entries);
     let raw = format!(
@@ -56,7 +40,7 @@ fn run(scratch: &Scratch, entries: &[Entry<'_>]) -> Result<Report, String> {
     );
     let odb = repository.odb().unwrap();
     let commit = odb.write(ObjectType::Commit, raw.as_bytes()).unwrap();
-    let dest = scratch.0.join("dest");
+    let dest = scratch.path().join("dest");
     fs::create_dir(&dest).unwrap();
     checkout(&repo.join("objects"), &commit.to_string(), &dest).map_err(|error| error.to_string())
 }
@@ -77,7 +61,7 @@ fn a_plain_tree() {
     assert_eq!(report.time_s, 1_700_000_000);
     assert_eq!((report.entries, report.size_bytes), (5, 20));
     assert_eq!(report.root_names.len(), 6);
-    let dest = scratch.0.join("dest");
+    let dest = scratch.path().join("dest");
     for (path, mode) in [("Procfile", 0o644), ("bin", 0o755), ("bin/run", 0o755)] {
         let meta = fs::metadata(dest.join(path)).unwrap();
         assert_eq!(meta.mode() & 0o7777, mode, "{path}");
@@ -139,20 +123,20 @@ fn hostile_trees() {
         let scratch = Scratch::new();
         let error = run(&scratch, &entries).unwrap_err();
         assert_eq!(error, message);
-        assert!(!scratch.0.join("x").exists());
+        assert!(!scratch.path().join("x").exists());
     }
 }
 
 #[test]
 fn an_unknown_commit() {
     let scratch = Scratch::new();
-    let repository = Repository::init_bare(scratch.0.join("r.git")).unwrap();
+    let repository = Repository::init_bare(scratch.path().join("r.git")).unwrap();
     let who = Signature::now("a", "a@b").unwrap();
     drop((repository, who));
     let error = checkout(
-        &scratch.0.join("r.git/objects"),
+        &scratch.path().join("r.git/objects"),
         &"1".repeat(40),
-        &scratch.0,
+        scratch.path(),
     );
     assert!(matches!(error, Err(CheckoutError::Objects(_))));
 }

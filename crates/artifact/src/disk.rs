@@ -150,6 +150,15 @@ pub(crate) fn list(path: &Path) -> Result<Vec<String>, DiskError> {
     Ok(names)
 }
 
+/// Bytes that everybody but root may still write to the file system of a folder.
+pub fn free_bytes(path: &Path) -> Result<u64, DiskError> {
+    let facts =
+        nix::sys::statvfs::statvfs(path).map_err(|errno| failed("look at", path)(errno.into()))?;
+    Ok(facts
+        .blocks_available()
+        .saturating_mul(facts.fragment_size()))
+}
+
 /// Names this boot of the machine (random(4), `/proc/sys/kernel/random/boot_id`).
 pub(crate) fn boot_id() -> Result<String, DiskError> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");

@@ -27,9 +27,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The name that callers wrote before the lint `error_impl_error` was heeded here.
-pub use ShelfError as Error;
-
 /// Why the shelf cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {

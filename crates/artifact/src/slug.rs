@@ -7,9 +7,6 @@ use model::limits::MANIFEST_MAX_BYTES;
 use model::slug::Manifest;
 use std::io::Read;
 
-/// The name that callers wrote before the lint `error_impl_error` was heeded here.
-pub use SlugError as Error;
-
 /// Why a manifest cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SlugError {

@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn survives_a_restart_and_signs_for_its_names_only() {
-        let folder = crate::scratch::Folder::new();
+        let folder = crate::scratch::Scratch::new();
         let path = folder.path();
         Authority::open(path).unwrap();
         let mode = |file: &str| path.join(file).metadata().unwrap().permissions().mode() & 0o777;

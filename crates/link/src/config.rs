@@ -6,6 +6,7 @@
 mod faults;
 
 use faults::Table;
+use model::limits::{BUILD_TIMEOUT_S, RELEASE_PHASE_TIMEOUT_S};
 use model::{app, instance, network};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,12 +40,23 @@ pub struct Config {
     pub default_stack: String,
     /// This node's name. `node = "lab-1"`, the host name without it
     pub node: String,
+    /// How long things may take.
+    pub limits: Limits,
     /// How apps are built.
     pub build: Build,
     /// How requests are routed.
     pub router: Router,
     /// How dynos are run.
     pub dynod: Dynod,
+}
+
+/// `[limits]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Seconds of a whole build. `build_s = 900`
+    pub build_s: u64,
+    /// Seconds of a release phase. `release_phase_s = 3600`
+    pub release_phase_s: u64,
 }
 
 /// `[build]`
@@ -136,6 +148,7 @@ impl Config {
 
     fn from_table(table: toml::Table, data_dir: &Path) -> Result<Self, Vec<Fault>> {
         let mut top = Table::new(table);
+        let mut limits = top.table("limits");
         let mut build = top.table("build");
         let mut router = top.table("router");
         let mut dynod = top.table("dynod");
@@ -163,6 +176,14 @@ impl Config {
             stacks_dir: top.take("stacks_dir", || "/var/cache/paas/stacks".into()),
             default_stack: top.take("default_stack", || "debian-13".to_owned()),
             node: top.take("node", host_name),
+            limits: Limits {
+                build_s: limits.checked("build_s", || BUILD_TIMEOUT_S, |s| check_seconds(*s)),
+                release_phase_s: limits.checked(
+                    "release_phase_s",
+                    || RELEASE_PHASE_TIMEOUT_S,
+                    |s| check_seconds(*s),
+                ),
+            },
             build: Build {
                 env: build.take("env", BTreeMap::new),
             },
@@ -178,7 +199,7 @@ impl Config {
             instance,
         };
         let mut found = top.finish();
-        for part in [build, router, dynod] {
+        for part in [limits, build, router, dynod] {
             found.extend(part.finish());
         }
         if found.is_empty() {
@@ -235,6 +256,13 @@ fn check_port(port: u16) -> Result<(), &'static str> {
     match port {
         0 => Err("a port is 1 to 65535"),
         _ => Ok(()),
+    }
+}
+
+fn check_seconds(seconds: u64) -> Result<(), &'static str> {
+    match seconds {
+        1..=86_400 => Ok(()),
+        _ => Err("a limit is 1 to 86400 seconds"),
     }
 }
 
@@ -310,6 +338,10 @@ mod tests {
             (
                 "domain = 'A'",
                 "domain: a domain is lower-case labels of letters, digits and dashes, like paas.localhost",
+            ),
+            (
+                "limits = { build_s = 0 }",
+                "limits.build_s: a limit is 1 to 86400 seconds",
             ),
             (
                 "network = '8.8.0.0/16'",

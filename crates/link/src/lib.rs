@@ -19,4 +19,5 @@ pub mod authority;
 pub mod http;
 
 #[cfg(test)]
+#[path = "../../../tests/unit/scratch.rs"]
 mod scratch;

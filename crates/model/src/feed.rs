@@ -6,10 +6,13 @@
 //! numbers of the sender and are sent again after a reconnect until they were acknowledged;
 //! handling one twice changes nothing.
 
+mod build;
+
+pub use build::{BuildOrder, Pending, Place, Source};
+
 use crate::route::Route;
 use crate::slug::Manifest;
 use crate::{account, app, digest::Digest, dyno, release};
-use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 /// Who speaks.
@@ -146,6 +149,9 @@ pub enum Item {
     Want(Box<dyno::Want>),
     /// To builder, dynod and router: an app that lives; what belongs to no living app is removed.
     App(App),
+    /// To builders: a build that is waited for. When it is removed before its slug is asked to be
+    /// released, it was cancelled.
+    Build(Pending),
 }
 
 /// The name of a thing that is gone.
@@ -158,6 +164,8 @@ pub enum Key {
     Want(dyno::Id),
     /// An app.
     App(app::Id),
+    /// A build.
+    Build(uuid::Uuid),
 }
 
 impl Item {
@@ -167,6 +175,7 @@ impl Item {
             Self::Route(route) => Key::Route(route.app),
             Self::Want(want) => Key::Want(want.dyno),
             Self::App(app) => Key::App(app.id),
+            Self::Build(pending) => Key::Build(pending.build),
         }
     }
 }
@@ -247,6 +256,11 @@ pub enum Ask {
         /// What is built, 40 hex digits.
         commit: String,
     },
+    /// Takes a build that the API was asked for. -> as `StartBuild`
+    TakeBuild {
+        /// Which.
+        build: uuid::Uuid,
+    },
     /// The build succeeded and its blobs are sealed: makes a release of it. Progress lines are the
     /// release phase's output. -> [`Answer::Released`] or [`Answer::NotReleased`]
     Release {
@@ -281,7 +295,7 @@ pub enum Answer {
     Access(Access),
     /// To `CreateApp`.
     App(App),
-    /// To `StartBuild`.
+    /// To `StartBuild` and `TakeBuild`.
     Build(Box<BuildOrder>),
     /// To `Release`: it serves.
     Released {
@@ -344,25 +358,6 @@ pub enum Access {
     },
     /// The token is unknown, revoked or expired.
     BadToken,
-}
-
-/// How to build.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct BuildOrder {
-    /// The build's id.
-    pub build: uuid::Uuid,
-    /// The app.
-    pub app: App,
-    /// The stack's name.
-    pub stack: String,
-    /// The app's buildpacks in order; empty: detect.
-    pub buildpacks: Vec<String>,
-    /// Config vars for `ENV_DIR`. Secret.
-    pub config: BTreeMap<String, String>,
-    /// The host name the app is reached at.
-    pub url: String,
-    /// The release that serves now, for the line that says it is untouched.
-    pub current: Option<release::Number>,
 }
 
 #[cfg(test)]
@@ -429,6 +424,27 @@ mod tests {
                 }),
             },
             r#"{"up":"event","n":3,"event":{"event":"dyno","dyno":"00000000-0000-4000-8000-000000000002","state":"up","at_us":5,"address":"10.201.128.2:5000","exit_code":null,"failure":null}}"#,
+        );
+    }
+
+    #[test]
+    fn builds() {
+        let build = uuid::Uuid::from_u128(7);
+        golden(
+            &Item::Build(Pending {
+                build,
+                app: app().id,
+                is_free: true,
+            }),
+            r#"{"item":"build","build":"00000000-0000-0000-0000-000000000007","app":"00000000-0000-4000-8000-000000000001","is_free":true}"#,
+        );
+        golden(
+            &Source::Archive {
+                at: Place::Uploaded { id: build },
+                version: Some("v1".to_owned()),
+                sha256: None,
+            },
+            r#"{"source":"archive","at":{"at":"uploaded","id":"00000000-0000-0000-0000-000000000007"},"version":"v1","sha256":null}"#,
         );
     }
 

@@ -9,6 +9,7 @@ pub mod process;
 pub mod procfile;
 pub mod digest;
 pub mod slug;
+pub mod span;
 pub mod release;
 pub mod size;
 pub mod formation;

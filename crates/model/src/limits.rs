@@ -19,21 +19,39 @@ pub const ROUTED_WAIT_MS: u64 = 500;
 pub const BOOT_TIMEOUT_MS: u64 = 60_000;
 /// Milliseconds between SIGTERM and SIGKILL. Heroku: 30 s (R12).
 pub const STOP_TIMEOUT_MS: u64 = 30_000;
-/// Milliseconds of a release phase. Heroku: 1 h.
-pub const RELEASE_PHASE_TIMEOUT_MS: u64 = 3_600_000;
-/// Milliseconds of a whole build. Heroku: 15 min.
-pub const BUILD_TIMEOUT_MS: u64 = 900_000;
+/// Seconds of a release phase unless config.toml says otherwise. Heroku: 1 h.
+pub const RELEASE_PHASE_TIMEOUT_S: u64 = 3_600;
+/// Seconds of a whole build unless config.toml says otherwise. Heroku: 15 min.
+pub const BUILD_TIMEOUT_S: u64 = 900;
 /// Bytes of memory of a build. Heroku: 2.5 GB.
 pub const BUILD_MEMORY_MAX_BYTES: u64 = 2560 * 1024 * 1024;
 /// Count of processes and threads of a build. Issue: 1,024.
 pub const BUILD_PIDS_MAX: u32 = 1024;
 /// Bytes of disk of a build. Issue: 4 GB.
 pub const BUILD_DISK_MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Bytes that the data folder's disk must have left: with less no build begins, and none that ran
+/// into it is believed, since what it wrote may not have reached the disk. Ours: a small build and
+/// what the other roles write meanwhile.
+pub const DISK_FREE_MIN_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes of a slug's app blob. Heroku: 500 MB.
 pub const SLUG_MAX_BYTES: u64 = 500 * 1000 * 1000;
 /// Bytes of a pack that a push may send. Ours: 2 GiB, the size at which git itself advises against
 /// it.
 pub const PACK_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Bytes of an uploaded source, and of one that is fetched. Ours: as a push, [`PACK_MAX_BYTES`].
+pub const SOURCE_MAX_BYTES: u64 = PACK_MAX_BYTES;
+/// Bytes of all uploaded sources together. Ours: a few of the largest.
+pub const SOURCES_MAX_BYTES: u64 = 5 * SOURCE_MAX_BYTES;
+/// Seconds in which a source can be uploaded once its address was given out. Ours: 1 h.
+pub const SOURCE_UPLOAD_S: u64 = 3_600;
+/// Seconds that an uploaded source is kept. Ours: 24 h.
+pub const SOURCE_KEPT_S: u64 = 86_400;
+/// Milliseconds of silence within an upload. Ours: the router's own bound on silence.
+pub const SOURCE_SILENCE_MS: u64 = IDLE_TIMEOUT_MS;
+/// Bytes of a source's version and of its description. Ours: a long subject line.
+pub const SOURCE_VERSION_MAX_BYTES: usize = 500;
+/// Bytes of a source's address. Ours: what common servers take.
+pub const SOURCE_URL_MAX_BYTES: usize = 4_096;
 /// Bytes of one log line; longer ones are split. Heroku: 10,000.
 pub const LOG_LINE_MAX_BYTES: usize = 10_000;
 /// Count of lines that `logs` can go back at most. Heroku: 1,500.
@@ -228,7 +246,7 @@ pub const LOG_SESSION_OPEN_MS: u64 = 300_000;
 /// Count of log sessions that may be opened; more make the oldest invalid. Ours.
 pub const LOG_SESSIONS_MAX: usize = 4_096;
 /// Count of log streams and outputs that are read at the same time. Ours: each needs an inotify
-/// instance, of which a user has 128 by default.
+/// instance, of which a user has 128 where `paas up` cannot raise it.
 pub const LOG_READERS_MAX: usize = 100;
 /// Count of connections that the api serves at the same time, streams included. Ours.
 pub const API_CONNECTIONS_MAX: usize = 1_024;

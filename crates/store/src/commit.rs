@@ -19,7 +19,10 @@ pub enum CommitError {
     /// Another process holds the file for writing and does not let go.
     #[error("commit: another process has locked the store")]
     Busy,
-    /// `SQLite` refused, e.g. because the disk is full. Nothing was changed.
+    /// There is no room for it on the disk. Nothing was changed.
+    #[error("commit: the disk is full")]
+    Full,
+    /// `SQLite` refused. Nothing was changed.
     #[error("commit to the store")]
     Sqlite(#[source] rusqlite::Error),
 }
@@ -114,6 +117,7 @@ fn refused(error: rusqlite::Error) -> CommitError {
         Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
             CommitError::Busy
         }
+        Some(rusqlite::ErrorCode::DiskFull) => CommitError::Full,
         _ => CommitError::Sqlite(error),
     }
 }

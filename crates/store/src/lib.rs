@@ -25,6 +25,7 @@ mod view;
 mod watch;
 
 #[cfg(test)]
+#[path = "../../../tests/unit/scratch.rs"]
 mod scratch;
 
 pub use commit::CommitError;

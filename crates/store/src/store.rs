@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The store of a platform. Share it in an `Arc`: all methods take `&self`.
 ///
-/// Measured 2026-11-24 (two busy cores, ext4 on a virtual disk, `examples/commit_speed.rs`): a commit of
-/// two records of 500 bytes with its fsync(2) 0.19 ms (p50), 0.39 ms (p99); `get` 5 us; `list` of
-/// 2,000 records 3 ms; opening and checking these 10 ms.
+/// Measured 2026-11-24 (two busy cores, ext4 on a virtual disk, `examples/commit_speed.rs`): a
+/// commit of two records of 500 bytes with its fsync(2) 0.19 ms (p50), 0.39 ms (p99); `get` 5 us;
+/// `list` of 2,000 records 3 ms; opening and checking these 10 ms.
 pub struct Store {
     /// Held during a view: readers do not wait for the disk. Closed first, so that the writer is
     /// the last and puts its journal away.

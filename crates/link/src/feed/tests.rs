@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::frame;
-use crate::scratch::Folder;
+use crate::scratch::Scratch;
 use model::feed::{Access, App, Down, DynoChange, Hello, Item, Purpose, Up};
 use model::limits::FEED_QUEUE_MAX;
 use model::{app, dyno};
@@ -12,12 +12,12 @@ const SOON: Duration = Duration::from_secs(10);
 
 struct Server {
     listener: UnixListener,
-    folder: Folder,
+    folder: Scratch,
 }
 
 impl Server {
     fn new() -> Self {
-        let folder = Folder::new();
+        let folder = Scratch::new();
         let listener = UnixListener::bind(folder.path().join("control.sock")).unwrap();
         Self { listener, folder }
     }

@@ -48,7 +48,7 @@ async fn names_below_localhost_are_loopback() {
 
 #[tokio::test]
 async fn chunks_over_a_unix_socket() {
-    let folder = crate::scratch::Folder::new();
+    let folder = crate::scratch::Scratch::new();
     let socket = folder.path().join("s");
     let listener = UnixListener::bind(&socket).unwrap();
     let server = tokio::spawn(async move {

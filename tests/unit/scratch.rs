@@ -1,4 +1,5 @@
-//! A fresh folder per test, gone when the test ends.
+//! A fresh folder per test, gone when the test ends. Unit tests of several crates have it as a
+//! module.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ impl Scratch {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("store-{}-{count}", std::process::id());
+        let name = format!("{}-{}-{count}", env!("CARGO_PKG_NAME"), std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).expect("the folder for temporary files can be written to");
         Self(path)
