@@ -15,8 +15,10 @@ mod sockets;
 mod process;
 pub(crate) mod state;
 
+mod delegation;
 mod dynos;
 pub(crate) mod handover;
+mod modules;
 mod start;
 mod supervise;
 

@@ -4,7 +4,7 @@ use super::process::{Build, Process};
 use super::role::{self, Role};
 use super::sockets::Sockets;
 use super::state::{self, Ended, Entry, State};
-use super::{accounts, dynos, folders, logs, start};
+use super::{accounts, delegation, dynos, folders, logs, modules, start};
 use anyhow::Context as _;
 use link::config::Config;
 use link::stop::{Stop, Trigger};
@@ -60,6 +60,8 @@ pub(super) fn run(config: Config) -> anyhow::Result<()> {
     let _lock = lock(&config)?;
     raise_open_files()?;
     raise_inotify();
+    modules::load();
+    delegation::prepare(&config)?;
     let before = State::read(&config.run_dir)?;
     let sockets = Sockets::open(&config, &before)?;
     let ctx = Arc::new(Ctx {

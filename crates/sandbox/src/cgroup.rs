@@ -14,6 +14,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+pub(crate) use remove::remove_all;
+
 use crate::policy;
 use crate::spec::Limits;
 use crate::wire::Usage;

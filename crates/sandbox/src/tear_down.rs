@@ -7,7 +7,7 @@ use model::instance;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::cgroup::Cgroups;
+use crate::cgroup;
 use crate::net::{Host, NetworkError};
 use crate::policy;
 
@@ -65,6 +65,5 @@ fn remove_cgroups(name: &instance::Name, run: &Path) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
-    let cgroups = Cgroups::find(name.as_str(), &run.join("cgroup2"))?;
-    cgroups.remove_all(name.as_str())
+    cgroup::remove_all(name.as_str(), &run.join("cgroup2"))
 }

@@ -1,49 +1,45 @@
 //! Taking all groups of an instance away, with whatever still runs in them.
 
 use std::fs::{self, File};
-use std::io::{self, Seek as _};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Cgroups, mounted};
+use super::{mounted, v2};
 
 /// How long the kernel may take to bury the killed.
 const BURIAL: Duration = Duration::from_secs(10);
 /// How often a v1 folder is tried again: v1 has no event for "empty".
 const AGAIN_MS: u16 = 10;
 
-impl Cgroups {
-    /// Kills every process in the groups of sandboxes and removes all groups of the instance. What
-    /// is gone already is fine.
-    ///
-    /// Each sandbox has its processes in the v2 tree, so killing there is enough in both worlds.
-    pub(crate) fn remove_all(&self, instance: &str) -> io::Result<()> {
-        let mut v2 = vec![self.v2.root.clone()];
-        // With systemd the instance's folder is the unit's; whoever removes is not in the unit.
-        let mounts = mounted(&fs::read_to_string("/proc/self/mountinfo")?);
-        let units = mounts.iter().filter(|mount| mount.is_v2);
-        v2.extend(units.map(|mount| mount.at.join(format!("system.slice/{instance}.service"))));
-        for root in &v2 {
-            for part in ["dynos", "jobs"] {
-                kill(&root.join(part))?;
-            }
+/// Folders of a root in which sandboxes run; and in a scope, the one that holds it.
+const PARTS: [&str; 3] = ["dynos", "jobs", "hold"];
+
+/// Kills every process in the groups of sandboxes and removes all groups of the instance. What
+/// is gone already is fine; `own_v2` is where a v2 tree may be mounted if nobody has done it.
+///
+/// Each sandbox has its processes in the v2 tree, so killing there is enough in both worlds.
+pub(crate) fn remove_all(instance: &str, own_v2: &Path) -> io::Result<()> {
+    let mounts = mounted(&fs::read_to_string("/proc/self/mountinfo")?);
+    let tree = mounts.iter().find(|mount| mount.is_v2);
+    let tree = tree.map_or_else(|| v2::mount(own_v2), |mount| Ok(mount.at.clone()))?;
+    let roots = v2::places(&tree, instance);
+    for root in &roots {
+        for part in PARTS {
+            kill(&root.join(part))?;
         }
-        let until = Instant::now() + BURIAL;
-        for root in self.v1.iter().map(|tree| &tree.root) {
-            remove_below(root, until)?;
-            remove(root, until)?;
-        }
-        for root in &v2 {
-            for part in ["dynos", "jobs"] {
-                remove_below(&root.join(part), until)?;
-                remove(&root.join(part), until)?;
-            }
-        }
-        remove(&self.v2.root, until)
     }
+    let until = Instant::now() + BURIAL;
+    let v1 = mounts.iter().filter(|mount| !mount.is_v2);
+    let v1: Vec<PathBuf> = v1.map(|mount| mount.at.join(instance)).collect();
+    for root in v1.iter().chain(&roots) {
+        remove_below(root, until)?;
+        remove(root, until)?;
+    }
+    Ok(())
 }
 
 /// `cgroup.kill` (Linux 5.14) kills a whole tree at once; then waits until all of it is dead.
@@ -53,10 +49,11 @@ fn kill(at: &Path) -> io::Result<()> {
         other => other?,
     }
     let until = Instant::now() + BURIAL;
-    let mut events = File::open(at.join("cgroup.events"))?;
     loop {
-        events.rewind()?;
-        let text = io::read_to_string(&events)?;
+        // systemd removes an empty scope by itself.
+        let Some((events, text)) = events(at)? else {
+            return Ok(());
+        };
         if text.lines().any(|line| line == "populated 0") {
             return Ok(());
         }
@@ -66,6 +63,26 @@ fn kill(at: &Path) -> io::Result<()> {
         if poll(&mut change, timeout)? == 0 {
             return Err(io::ErrorKind::TimedOut.into());
         }
+    }
+}
+
+/// `cgroup.events` and what it says now; none when the folder is gone.
+fn events(at: &Path) -> io::Result<Option<(File, String)>> {
+    let read = || {
+        let events = File::open(at.join("cgroup.events"))?;
+        let text = io::read_to_string(&events)?;
+        Ok((events, text))
+    };
+    match read() {
+        Ok(both) => Ok(Some(both)),
+        // ENODEV: gone between the two.
+        Err::<_, io::Error>(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(nix::libc::ENODEV) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The v2 tree. File names: the kernel's `admin-guide/cgroup-v2`.
 //!
-//! With systemd the instance owns the delegated cgroup of its unit, whose roles live in the child
-//! `roles`, because a cgroup with controllers for its children has no processes of its own.
+//! A cgroup with controllers for its children has no processes of its own. So with systemd the
+//! instance owns the delegated cgroup of its unit, whose roles live in the child `roles`; or, with
+//! a systemd before 254, which cannot start the unit there, a delegated scope beside the unit. No
+//! systemd: a folder of its own in the kernel's root.
 
 use std::fs::File;
 use std::io;
@@ -39,17 +41,34 @@ pub(super) fn own_cgroup(text: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Where the instance's folder is: around the folder of its roles, if systemd has delegated one.
-fn place(own: Option<&str>, instance: &str) -> String {
-    match own.and_then(|path| path.strip_suffix("/roles")) {
-        Some(unit) if !unit.is_empty() => unit.trim_start_matches('/').to_owned(),
-        _ => instance.to_owned(),
+/// Where the instance's folder is, given the own cgroup: around the folder of the roles, or the
+/// scope beside the unit, if one `is_there`, or in the kernel's root.
+fn place(own: Option<&str>, instance: &str, is_there: impl Fn(&str) -> bool) -> String {
+    let own = own.unwrap_or_default().trim_start_matches('/');
+    if let Some(unit) = own.strip_suffix("/roles") {
+        return unit.to_owned();
     }
+    let slice = own.strip_suffix(&format!("/{instance}.service"));
+    let scope = slice.map(|slice| format!("{slice}/{instance}.scope"));
+    scope
+        .filter(|scope| is_there(scope))
+        .unwrap_or_else(|| instance.to_owned())
+}
+
+/// Every place where folders of the instance may be, for whoever takes them away: who does it is
+/// not in its unit.
+pub(super) fn places(at: &Path, instance: &str) -> [PathBuf; 3] {
+    let slice = at.join("system.slice");
+    [
+        at.join(instance),
+        slice.join(format!("{instance}.service")),
+        slice.join(format!("{instance}.scope")),
+    ]
 }
 
 impl Tree {
     pub(super) fn open(at: &Path, own: Option<&str>, instance: &str) -> io::Result<Self> {
-        let root = at.join(place(own, instance));
+        let root = at.join(place(own, instance, |scope| at.join(scope).exists()));
         std::fs::create_dir_all(&root)?;
         // The kernel's own root lists what can be handed down; below, only what was handed down.
         if root.parent() == Some(at) {
@@ -180,9 +199,12 @@ mod tests {
 
     #[test]
     fn finds_the_delegated_folder() {
-        let check = |text: &str, wanted: &str| {
-            assert_eq!(place(own_cgroup(text).as_deref(), "paas"), wanted, "{text}");
+        let check_with = |text: &str, scope: &str, wanted: &str| {
+            let own = own_cgroup(text);
+            let found = place(own.as_deref(), "paas", |asked| asked == scope);
+            assert_eq!(found, wanted, "{text}");
         };
+        let check = |text: &str, wanted: &str| check_with(text, "", wanted);
         check("0::/\n", "paas");
         check(
             "4:memory:/x\n0::/system.slice/paas.service/roles\n",
@@ -190,5 +212,10 @@ mod tests {
         );
         check("0::/user.slice/user-0.slice/session-1.scope\n", "paas");
         check("", "paas");
+        check("0::/roles\n", "paas");
+        check("0::/system.slice/paas.service\n", "paas");
+        let scope = "system.slice/paas.scope";
+        check_with("0::/system.slice/paas.service\n", scope, scope);
+        check_with("0::/system.slice/other.service\n", scope, "paas");
     }
 }
