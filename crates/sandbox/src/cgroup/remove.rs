@@ -78,7 +78,7 @@ fn events(at: &Path) -> io::Result<Option<(File, String)>> {
         // ENODEV: gone between the two.
         Err::<_, io::Error>(error)
             if error.kind() == io::ErrorKind::NotFound
-                || error.raw_os_error() == Some(nix::libc::ENODEV) =>
+                || error.raw_os_error() == Some(libc::ENODEV) =>
         {
             Ok(None)
         }
