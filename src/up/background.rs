@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 /// A role that ended so often in one start is not going to stay.
 const ENDED_MAX: u32 = 4;
-/// How long the supervisor may take until it has written its state: it makes users and folders.
-const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the supervisor may take until it has written its state: it makes users and folders,
+/// and loads modules; a busy small machine needs its time for that.
+const SUPERVISOR_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often we look: a person does not notice less.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Lines of a failing role's log that are shown.
