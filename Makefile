@@ -2,7 +2,7 @@
 # make down        stop it, dynos included; data stays
 # make uninstall   remove every trace (asks before it deletes apps; YES=1 answers)
 # make test        everything that CI runs, beside a running platform
-# make test-vm     a platform's day on stock Debian 12 and 13, in emulation (a quarter of an hour)
+# make test-vm     a platform's day on stock Debian 12 and 13, in emulation (half an hour)
 #
 # make up DOMAIN=paas.example.org DATA_DIR=/srv/paas HTTP_PORT=80    changes the defaults and keeps them
 
