@@ -224,6 +224,14 @@ impl Group {
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
+    /// Lets it run again, whoever froze it.
+    pub(crate) fn thaw(&self) -> io::Result<()> {
+        match std::fs::write(self.v2.join("cgroup.freeze"), "0") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
     /// Removes the folders; what is gone already is fine. EBUSY: the kernel still buries processes.
     pub(crate) fn remove(&self) -> io::Result<()> {
         let folders = self.v1.iter().map(|(_, at)| at.clone());

@@ -197,6 +197,10 @@ pub(super) fn signal_all(nursery: &mut Nursery, id: &str, signal: i32) -> Result
     let Some(pidfd) = &sandbox.pidfd else {
         return Ok(()); // ended: there is nobody to send it to
     };
+    if signal == libc::SIGKILL {
+        // The keeper that shall do it may be frozen with the rest.
+        sandbox.group.thaw().map_err(Trouble::failed("thaw it"))?;
+    }
     match process::send_signal(pidfd.as_fd(), forward_signal(), Some(signal)) {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
         other => other.map_err(Trouble::failed("send a signal")),
