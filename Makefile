@@ -31,7 +31,8 @@ export CARGO_TERM_COLOR := never
 
 # command:package, for commands that are looked for; then the Rust toolchain where there is none.
 PACKAGES := mmdebstrap:mmdebstrap mold:mold cc:build-essential pkg-config:pkg-config git:git nft:nftables \
-	iptables-restore:iptables mkfs.ext4:e2fsprogs update-ca-certificates:ca-certificates curl:curl useradd:passwd
+	iptables-restore:iptables mkfs.ext4:e2fsprogs update-ca-certificates:ca-certificates curl:curl useradd:passwd ip:iproute2 \
+	python3:python3
 RUST_PACKAGES := rustc-web cargo-web rust-web-clippy rustfmt-web
 RUST_MINOR := 95
 

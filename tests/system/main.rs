@@ -14,6 +14,8 @@ mod platform;
 mod web;
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod build_world;
 #[cfg(test)]
 mod builds;
