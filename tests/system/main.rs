@@ -46,6 +46,8 @@ mod refusals;
 #[cfg(test)]
 mod release_phase;
 #[cfg(test)]
+mod servers;
+#[cfg(test)]
 mod supervisor;
 #[cfg(test)]
 mod survival;
