@@ -23,8 +23,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sandbox::net::{Host, Pool, Seat};
 
 use harness::{
-    PATIENCE, World, inside, ip, iptables, links_of, listen, nft, on_a_host_of_its_own, reaches,
-    wait_until, which_answer,
+    PATIENCE, World, counted_in, inside, ip, iptables, links_of, listen, nft, on_a_host_of_its_own,
+    reaches, wait_until, which_answer,
 };
 
 const A: Seat = Seat::Dyno {
@@ -187,6 +187,13 @@ fn a_false_sender_is_not_heard() {
         ear.recv(&mut [0; 16]).is_ok()
     };
     let (own, neighbour) = (world.host.address(A), world.host.address(B));
+    let unknown = world.seat(
+        Seat::Dyno {
+            slot: 77,
+            port: 5000,
+        },
+        9,
+    );
     assert!(speak(own));
     // What only the host's root could do inside: addresses that belong to others.
     for stolen in [
@@ -194,8 +201,17 @@ fn a_false_sender_is_not_heard() {
         Ipv4Addr::new(9, 9, 9, 9),
         world.host.address(BUILD),
     ] {
-        inside(&a, || ip(&format!("address add {stolen}/32 dev eth0")));
+        let counts = || ["false_arp", "false_sender"].map(|c| counted_in("bridge", &world.name, c));
+        let before = counts();
+        inside(&a, || {
+            ip(&format!("address add {stolen}/32 dev eth0"));
+            // Whoever is asked where an unknown neighbour is, learns where the asker is.
+            let asker = UdpSocket::bind((stolen, 0)).unwrap();
+            asker.send_to(b"hello", unknown).unwrap();
+        });
+        wait_until("the false ARP", || counts()[0] > before[0]);
         assert!(!speak(stolen), "{stolen} from the wrong port");
+        assert!(counts() > before, "{stolen}");
         assert!(
             reaches(world.seat(B, 5000)),
             "{stolen}: the neighbour is still found"

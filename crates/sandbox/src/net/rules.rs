@@ -208,6 +208,8 @@ pub(crate) fn bridge_table(name: &instance::Name, range: Range) -> String {
         r#"table bridge {name}
 delete table bridge {name}
 table bridge {name} {{
+    counter false_arp {{ }}
+    counter false_sender {{ }}
     set seats {{
         type ifname . ether_addr . ipv4_addr
         elements = {{
@@ -216,7 +218,8 @@ table bridge {name} {{
     chain source {{
         ether type ip iifname . ether saddr . ip saddr @seats accept
         ether type arp iifname . ether saddr . arp saddr ip @seats accept
-        drop
+        ether type arp counter name "false_arp" drop
+        counter name "false_sender" drop
     }}
     chain ports {{
         type filter hook prerouting priority -300; policy accept;

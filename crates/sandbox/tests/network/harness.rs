@@ -197,7 +197,12 @@ pub(crate) fn reaches_from(source: Ipv4Addr, to: SocketAddr) -> bool {
 
 /// Packets that a counter of the instance's table has counted.
 pub(crate) fn counted(name: &instance::Name, counter: &str) -> u64 {
-    let listed = nft(&format!("list counter inet {name} {counter}"));
+    counted_in("inet", name, counter)
+}
+
+/// The same, of the table of this family.
+pub(crate) fn counted_in(family: &str, name: &instance::Name, counter: &str) -> u64 {
+    let listed = nft(&format!("list counter {family} {name} {counter}"));
     let packets = listed.split("packets ").nth(1).unwrap();
     packets.split(' ').next().unwrap().parse().unwrap()
 }
