@@ -104,7 +104,14 @@ impl Host {
         for event in events.iter().take(ready) {
             let step = match event.data() {
                 CHANGES => self.hear()?,
-                TIMER => self.look()?,
+                TIMER => match self.look() {
+                    Ok(()) => None,
+                    // No process to be had: try again, as after a look that failed.
+                    Err(error) => {
+                        said = Err(error);
+                        self.watch.pace.looked(Looked::Failed, Instant::now())
+                    }
+                },
                 _ => {
                     let (step, word) = self.looked();
                     said = word;
@@ -135,7 +142,8 @@ impl Host {
             .flatten())
     }
 
-    fn look(&mut self) -> Result<Option<Step>, NetworkError> {
+    fn look(&mut self) -> Result<(), NetworkError> {
+        self.watch.pace.looking();
         self.watch
             .timer
             .wait()
@@ -155,8 +163,7 @@ impl Host {
         let watched = self.watch.epoll.add(&ours, event).map_err(io::Error::from);
         watched.map_err(kernel("wait for a helper"))?;
         self.watch.helper = Some(Helper { pid, socket: ours });
-        self.watch.pace.looking();
-        Ok(None)
+        Ok(())
     }
 
     /// The helper's whole life. Nobody listens any more when the send fails.
