@@ -122,8 +122,8 @@ pub const NURSERY_CONNECTIONS_MAX: usize = 256;
 pub const NURSERY_ANSWER_TIMEOUT_S: i64 = 60;
 /// Milliseconds a sandbox may take from its spec to its first instruction. Ours.
 pub const SANDBOX_START_TIMEOUT_MS: u64 = 10_000;
-/// Count of sandboxes that wait ready for a spec, of either kind of dyno. Ours: a deploy of a common
-/// formation finds all it needs.
+/// Count of sandboxes that wait ready for a spec, of either kind of dyno. Ours: a deploy of a
+/// common formation finds all it needs.
 pub const CRADLES_READY: usize = 8;
 /// Count of dyno networks that wait ready. Ours: a deploy of a common formation finds all it needs.
 pub const DYNO_NETWORKS_READY: usize = 8;

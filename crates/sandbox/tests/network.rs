@@ -194,7 +194,7 @@ fn a_false_sender_is_not_heard() {
         (78, Ipv4Addr::new(9, 9, 9, 9)),
         (79, world.host.address(BUILD)),
     ] {
-        // Another one each time: the kernel asks for the same one three times, then not for a while.
+        // Another one each time: the kernel asks for the same one three times, then pauses.
         let unknown = world.seat(Seat::Dyno { slot, port: 5000 }, 9);
         let counts = || ["false_arp", "false_sender"].map(|c| counted_in("bridge", &world.name, c));
         let before = counts();

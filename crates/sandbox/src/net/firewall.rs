@@ -1,9 +1,9 @@
 //! Living beside other people's firewalls.
 //!
 //! Our own tables decide what our bridges may do, but an accept there is no accept in another
-//! table. Docker and ufw set the policy of iptables' FORWARD chain to drop; then rules of ours let our
-//! networks pass it, marked with the instance's name. They open nothing that our table
-//! closes. firewalld and iptables-legacy are only told about.
+//! table. Docker and ufw set the policy of iptables' FORWARD chain to drop; then rules of ours let
+//! our networks pass it, marked with the instance's name. They open nothing that our table closes.
+//! firewalld and iptables-legacy are only told about.
 
 use model::instance;
 
