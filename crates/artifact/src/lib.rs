@@ -17,6 +17,8 @@
 pub mod blobs;
 pub mod disk;
 pub mod hash;
+pub mod image;
+pub mod layer;
 pub mod names;
 pub mod pack;
 pub mod shelf;

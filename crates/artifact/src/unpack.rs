@@ -10,7 +10,7 @@
 //! setuid and setgid files, links to anything but a file of the same folder, and a file where a
 //! folder is. A second entry of a name replaces the first.
 
-mod entry;
+pub(crate) mod entry;
 mod tree;
 
 use entry::{Entries, Entry, Kind};

@@ -45,10 +45,10 @@ impl<R: Read> Entry<'_, R> {
 /// A path below the destination: no `..`, no `.`, no empty part, not absolute. Empty: the
 /// destination itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RelativePath(Vec<u8>);
+pub(crate) struct RelativePath(Vec<u8>);
 
 impl RelativePath {
-    fn parse(raw: &[u8]) -> Result<Self, UnpackError> {
+    pub(crate) fn parse(raw: &[u8]) -> Result<Self, UnpackError> {
         if raw.first() == Some(&b'/') {
             return Err(refused(raw, "its name is absolute"));
         }
@@ -77,7 +77,7 @@ impl RelativePath {
     }
 
     /// The folder and the name in it; none for the destination itself.
-    pub(super) fn split(&self) -> Option<(&[u8], &[u8])> {
+    pub(crate) fn split(&self) -> Option<(&[u8], &[u8])> {
         if self.0.is_empty() {
             return None;
         }
@@ -90,11 +90,11 @@ impl RelativePath {
         })
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         crate::shown::path(&self.0)
     }
 }
@@ -193,7 +193,7 @@ impl Extensions {
 }
 
 /// Takes one record `LENGTH KEY=VALUE\n` off the front (pax(1), extended header).
-fn pax_record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+pub(crate) fn pax_record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = bytes.iter().take(8).position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(bytes.get(..space)?)
         .ok()?

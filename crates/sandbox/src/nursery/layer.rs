@@ -7,7 +7,7 @@
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -218,6 +218,10 @@ impl Folders<'_> {
                 },
             };
             let meta = meta.map_err(Trouble::failed("look into a layer"))?;
+            if meta.file_type().is_char_device() && meta.rdev() == 0 {
+                // The layer hides what those below it have.
+                return Ok(Below::Nothing);
+            }
             return Ok(if meta.is_dir() {
                 Below::Folder(meta.mode() & 0o7777, meta.uid(), meta.gid())
             } else if meta.is_symlink() {

@@ -73,6 +73,29 @@ impl Upper {
     }
 }
 
+impl Upper {
+    /// Whether `user.*` attributes can be kept there: on a tmpfs since 6.6.
+    fn has_user_marks(&self) -> bool {
+        self.is_mapped || tmpfs_has_user_attributes()
+    }
+}
+
+/// By the version: to try it on a tmpfs costs more than it tells.
+fn tmpfs_has_user_attributes() -> bool {
+    let Ok(name) = nix::sys::utsname::uname() else {
+        return false;
+    };
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || {
+        numbers
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or(0_u32)
+    };
+    (next(), next()) >= (6, 6)
+}
+
 /// As many inodes as a file system of 4 KiB files would have, within reason.
 pub(crate) fn inodes(max_bytes: u64) -> u64 {
     (max_bytes / 4096).clamp(1024, 1_000_000)
@@ -85,6 +108,11 @@ impl Workshop<'_> {
         match self.way {
             LayerWay::Files => by_files(&context, lowers, upper)?,
             LayerWay::Names => self.by_names(&context, lowers, upper)?,
+        }
+        if upper.is_none_or(Upper::has_user_marks) {
+            // Layers of images say in `user.overlay.*`, which a jailed child can read and write,
+            // which of their folders hide those below (since 5.11).
+            context.flag(c"userxattr")?;
         }
         if upper.is_some() {
             // Nothing of a sandbox survives the machine, so nothing needs to be synced.
