@@ -12,6 +12,7 @@ mod maintenance;
 mod releases;
 mod builds;
 mod run;
+mod stack;
 mod buildpacks;
 
 use crate::app;
@@ -137,6 +138,11 @@ pub(crate) enum Building {
     /// Cancel a build that runs
     #[command(name = "builds:cancel")]
     BuildsCancel(builds::One),
+    /// Show whether the app is built to slugs or to images
+    Stack(stack::Show),
+    /// Build slugs, or images from a Dockerfile
+    #[command(name = "stack:set")]
+    StackSet(stack::Set),
     /// List the buildpacks
     Buildpacks(buildpacks::Show),
     /// Set the buildpack, or the one at --index
@@ -233,6 +239,8 @@ async fn building(client: &Client, command: Building) -> Result<ExitCode, Failur
         Building::BuildsCancel(args) => {
             about(client, &args.app, builds::cancel(client, &args)).await
         }
+        Building::Stack(args) => about(client, &args.app, stack::show(client, &args)).await,
+        Building::StackSet(args) => about(client, &args.app, stack::set(client, &args)).await,
         Building::Buildpacks(args) => {
             about(client, &args.app, buildpacks::show(client, &args)).await
         }

@@ -37,6 +37,7 @@ pub(crate) async fn create(
         owner: owner.id,
         stack: stack.clone(),
         build_stack: stack,
+        is_stack_chosen: false,
         maintenance: false,
         buildpacks: Vec::new(),
         newest: Number(2),

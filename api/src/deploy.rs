@@ -18,6 +18,7 @@ use crate::releases::{begin_boot, new_want};
 use crate::turns::Turn;
 use crate::upkeep::in_stage;
 use model::app;
+use model::feed::Artifact;
 use model::release::{Release, Status};
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,7 +192,14 @@ impl Deploy {
         self.release.updated_at_us = now_us;
         app.current = self.release.number;
         app.config.clone_from(&self.release.config);
-        app.stack.clone_from(&app.build_stack);
+        if let Some(slug) = self.release.slug
+            && let Some(slug) = self.platform.records.slug(self.app, slug)?
+        {
+            if app.artifact() == Artifact::ByTree {
+                app.build_stack.clone_from(&slug.manifest.stack);
+            }
+            app.stack = slug.manifest.stack;
+        }
         app.released_at_us = Some(now_us);
         app.updated_at_us = now_us;
         change.put_app(&app);

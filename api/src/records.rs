@@ -12,7 +12,7 @@ mod release;
 mod want;
 
 pub(crate) use account::{Account, Scope, Token, hash};
-pub(crate) use app::{App, Scaled};
+pub(crate) use app::{App, CONTAINER, Scaled};
 pub(crate) use domain::Domain;
 pub(crate) use release::{Build, BuildState, Holder, Op, Phase, Slug, SourceBlob};
 pub(crate) use want::{Stage, Step, Want};

@@ -25,6 +25,7 @@ pub(crate) fn app() -> App {
         owner: account::Id::new(Uuid::from_u128(9)),
         stack: "debian-13".to_owned(),
         build_stack: "debian-13".to_owned(),
+        is_stack_chosen: false,
         maintenance: false,
         buildpacks: Vec::new(),
         newest: Number(3),

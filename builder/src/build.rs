@@ -12,7 +12,7 @@ mod layers;
 mod processes;
 mod release_yaml;
 
-mod pack;
+pub(crate) mod pack;
 
 pub(crate) mod cache;
 
@@ -20,6 +20,7 @@ use crate::jobs::{Ended, Running};
 use crate::output::{LastWords, Voice, phrases, text};
 use crate::plan::{self, PlanError};
 use model::digest::Digest;
+use model::feed::Artifact;
 use model::procfile::ProcfileError;
 use model::slug::Manifest;
 use sandbox::{Secrets, Spec};
@@ -91,6 +92,14 @@ pub(crate) enum BuildError {
     /// The Procfile cannot be used.
     #[error(transparent)]
     Procfile(#[from] ProcfileError),
+    /// The Dockerfile, or a step of it, failed.
+    #[error("{what}")]
+    Image {
+        /// In a few words.
+        what: String,
+        /// The cause.
+        cause: Vec<String>,
+    },
     /// The slug is larger than a slug may be.
     #[error("slug of {size_bytes} bytes")]
     TooLarge {
@@ -109,7 +118,7 @@ pub(crate) enum BuildError {
 }
 
 /// A failure of ours.
-fn platform(error: impl Into<Box<dyn StdError + Send + Sync>>) -> BuildError {
+pub(crate) fn platform(error: impl Into<Box<dyn StdError + Send + Sync>>) -> BuildError {
     BuildError::Platform(error.into())
 }
 
@@ -123,8 +132,12 @@ pub(crate) async fn build(workshop: &mut Workshop, voice: &Voice) -> Result<Buil
 }
 
 async fn steps(workshop: &mut Workshop, voice: &Voice) -> Result<Built, BuildError> {
-    voice.say_all(phrases::opening(&workshop.order.stack)).await;
+    voice.say_all(phrases::received()).await;
     let tree = source::lay_out(workshop).await?;
+    if tree.image.is_some() || workshop.order.artifact == Artifact::Image {
+        return crate::image::build(workshop, &tree, voice).await;
+    }
+    voice.say(phrases::building(&workshop.order.stack)).await;
 
     let built_in = installed(workshop).map_err(platform)?;
     let listed = &workshop.order.buildpacks;
@@ -146,6 +159,7 @@ async fn steps(workshop: &mut Workshop, voice: &Voice) -> Result<Built, BuildErr
         process_types,
         commit: workshop.order.source.version().map(str::to_owned),
         description: Some(compiled.app),
+        image: None,
     };
     let blobs = workshop.site.blobs.clone();
     let sealing = tokio::task::spawn_blocking(move || {
@@ -234,6 +248,7 @@ impl BuildError {
                 "its Procfile cannot be used".to_owned(),
                 vec![error.to_string()],
             ),
+            Self::Image { what, cause } => (what.clone(), cause.clone()),
             Self::TooLarge { size_bytes } => {
                 let size = text::size(*size_bytes);
                 let cause = vec![
@@ -271,8 +286,8 @@ fn lines(text: &str) -> Vec<String> {
 fn no_buildpack(image_file: Option<&str>, asked: &[String]) -> Vec<String> {
     if let Some(file) = image_file {
         return vec![
-            format!("The app has a {file}; images come with a later version of paas."),
-            "Until then a Procfile beside it makes it a plain app.".to_owned(),
+            format!("The app has a {file}, and it is built with buildpacks."),
+            "To build an image from a Dockerfile: paas stack:set container".to_owned(),
         ];
     }
     vec![

@@ -116,7 +116,6 @@ async fn story(site: &Arc<Site>, deploy: Deploy, voice: &Voice) -> Result<Finish
         receive_ms,
         moving,
     } = deploy;
-    let stack = order.stack.clone();
     let (app, build) = (order.app.id, order.build);
     let slug = async {
         wait(&mut turn, voice).await;
@@ -142,16 +141,14 @@ async fn story(site: &Arc<Site>, deploy: Deploy, voice: &Voice) -> Result<Finish
         pack_ms: slug.pack_ms,
         ..Times::default()
     };
-    let size_bytes = slug.manifest.app.size_bytes;
+    let artifact = slug.manifest.clone();
     if let Some(moving) = &moving {
         let note = site.repositories.moving(app, moving);
         note.map_err(|error| BuildError::Platform(Box::new(error)))?;
     }
     let times = release(site, build, slug, times, voice).await?;
     voice.end_step().await;
-    voice
-        .say_all(phrases::closing(&times, size_bytes, &stack))
-        .await;
+    voice.say_all(phrases::closing(&times, &artifact)).await;
     Ok(Finished {
         workshop,
         held,

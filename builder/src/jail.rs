@@ -5,10 +5,14 @@
 //! interface between the roles and this file, and stay as they are; dynod uses `unpack`, too.
 //! Each exits with 0, or with 1 and one line of why on standard error.
 //!
-//! - `checkout COMMIT`: from `/repo/objects`; a build's folders into `/dest`, the tree into its
+//! - `checkout COMMIT WAY`: from `/repo/objects`; a build's folders into `/dest`, the tree into its
 //!   `src`; says [`checkout::Report`].
-//! - `source [DIGEST]`: the same of an archive on standard input, whose sha256 has to be the
+//! - `source WAY [DIGEST]`: the same of an archive on standard input, whose sha256 has to be the
 //!   digest.
+//! - `image`: a step of an image on files, see [`image`].
+//! - `image-pack`: `/src`, a layer's folder, as a blob to standard output; says
+//!   [`image::pack::Report`] on standard error.
+//! - `unpack-layer`: a layer's blob from standard input into `/dest`; says [`Unpacked`].
 //! - `pack PREFIX TIME_S`: `/src` as tar + zstd to standard output, `PREFIX/…` in it.
 //! - `unpack`: tar + zstd from standard input into `/dest`; says [`Unpacked`].
 //! - `copy MAX_BYTES`: `/src` into `/dest`, unless `/changes` is empty; says [`copy::Report`].
@@ -23,6 +27,7 @@
 pub mod buildpacks;
 pub mod checkout;
 pub mod copy;
+pub mod image;
 pub mod names;
 pub mod slugignore;
 pub mod source;
@@ -50,14 +55,11 @@ pub const PROGRAM: &str = "/paas";
 pub fn run(args: &[String]) -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
-        ["checkout", commit] => {
-            let objects = Path::new(REPO).join("objects");
-            checkout::prepare(Path::new(DEST))
-                .and_then(|()| checkout::checkout(&objects, commit, &Path::new(DEST).join("src")))
-                .map_err(Into::into)
-                .and_then(|report| say(&report))
-        }
-        ["source", checksum @ ..] => source(checksum),
+        ["checkout", commit, way] => checkout(commit, way),
+        ["source", way, checksum @ ..] => source(way, checksum),
+        ["image"] => image::run(),
+        ["image-pack"] => image::pack::run(None),
+        ["unpack-layer"] => unpack_layer(),
         ["pack", prefix, time_s] => pack(prefix, time_s),
         ["unpack"] => unpack(),
         ["copy", max_bytes] => parse(max_bytes).and_then(|max_bytes| {
@@ -91,6 +93,28 @@ pub struct Unpacked {
 
 type Outcome = Result<(), Box<dyn StdError>>;
 
+fn checkout(commit: &str, way: &str) -> Outcome {
+    let (objects, volume) = (Path::new(REPO).join("objects"), Path::new(DEST));
+    let way = parse_way(way)?;
+    checkout::prepare(volume)?;
+    let (report, index) = checkout::checkout(&objects, commit, way, &volume.join("src"))?;
+    std::fs::write(volume.join("index"), index)?;
+    say(&report)
+}
+
+fn parse_way(text: &str) -> Result<checkout::Way, Box<dyn StdError>> {
+    checkout::Way::parse(text).ok_or_else(|| format!("{text} is no way of a build").into())
+}
+
+fn unpack_layer() -> Outcome {
+    let packed = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let unpacked = artifact::layer::unpack(packed, Path::new(DEST))?;
+    say(&Unpacked {
+        entries: unpacked.entries,
+        size_bytes: unpacked.size_bytes,
+    })
+}
+
 fn pack(prefix: &str, time_s: &str) -> Outcome {
     let time_s = parse(time_s)?;
     // A copy of the descriptor: `Stdout` would look for line ends in it.
@@ -99,12 +123,13 @@ fn pack(prefix: &str, time_s: &str) -> Outcome {
     Ok(())
 }
 
-fn source(checksum: &[&str]) -> Outcome {
+fn source(way: &str, checksum: &[&str]) -> Outcome {
+    let way = parse_way(way)?;
     let said = checksum.first().map(|text| Digest::parse(text));
     let volume = Path::new(DEST);
     checkout::prepare(volume)?;
     let archive = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    say(&source::unpack(archive, said.transpose()?, volume)?)
+    say(&source::unpack(archive, said.transpose()?, way, volume)?)
 }
 
 fn unpack() -> Outcome {

@@ -16,6 +16,7 @@ mod queue;
 mod deploy;
 
 mod build;
+mod image;
 mod plan;
 
 mod output;

@@ -107,6 +107,29 @@ impl Voice {
         }
     }
 
+    /// As [`Voice::relay`], below a line of ours.
+    pub(crate) async fn relay_indented(
+        &self,
+        mut program: impl AsyncRead + Unpin,
+    ) -> std::io::Result<()> {
+        let mut lines = text::Lines::default();
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let count = program.read(&mut buffer).await?;
+            let bytes = buffer.get(..count).unwrap_or_default();
+            let mut whole = lines.bytes(bytes);
+            if count == 0 {
+                whole.extend(lines.end());
+            }
+            for line in whole {
+                self.say(format!("         {line}")).await;
+            }
+            if count == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     async fn send(&self, said: Said) {
         if self.0.send(said).await.is_err() {
             tracing::error!("the scribe of a push ended before its voice");

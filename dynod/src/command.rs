@@ -1,32 +1,24 @@
 //! From an order to the spec that the nursery runs: pure, so that what a dyno gets can be read
 //! here.
 
+use crate::program;
 use model::dyno::{Purpose, Want};
 use model::network::ISOLATED_PORT;
-use sandbox::{Base, Kind, Limits, Mount, Network, Place, Secrets, Spec, Upper, Window};
+use sandbox::{Kind, Limits, Network, Secrets, Spec, Upper, Window};
 use std::collections::BTreeMap;
 
-/// The user id that slugs run as inside.
-const DYNO_UID: u32 = 1000;
 /// The share of a dyno's memory that its files may take: they live in memory.
 const DISK_SHARE: u64 = 4;
-
-/// Sources `.profile.d/*.sh` and `.profile` in this very shell, as buildpacks rely on, then
-/// becomes the command's shell, so that no second process stands between keeper and app.
-const BOOT: &str = r#"if [ -d "$HOME/.profile.d" ]; then
-  for script in "$HOME"/.profile.d/*.sh; do [ -r "$script" ] && . "$script"; done
-  unset script
-fi
-[ -r "$HOME/.profile" ] && . "$HOME/.profile"
-exec /bin/bash -c "$1""#;
 
 /// Where an order will run, as far as it is known before the start.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     /// The slot.
     pub(crate) slot: u16,
-    /// Unpacked slug: the name of its folder on the shelf.
+    /// Unpacked slug: the name of its folder on the shelf; of an image nothing.
     pub(crate) app: String,
+    /// Unpacked layers of an image: their names on the shelf, topmost first.
+    pub(crate) image: Vec<String>,
     /// Unpacked runtime layers: name below `/layers` and name on the shelf.
     pub(crate) layers: Vec<(String, String)>,
 }
@@ -48,8 +40,8 @@ pub(crate) fn spec(want: &Want, site: &Site) -> Spec {
     let memory_max_bytes = facts.memory_mib * 1024 * 1024;
     let is_job = is_job(want);
     let is_web = want.purpose == Purpose::Formation && want.name.process_type.is_web();
-    let run = format!("{}/run", want.slug.stack);
-    let shell = ["/bin/bash", "--norc", "--noprofile", "-c", BOOT, "bash"];
+    let disk_max_bytes = memory_max_bytes / DISK_SHARE;
+    let program = program::of(want, site, disk_max_bytes);
     Spec {
         id: if is_job {
             format!("run-{}", want.dyno)
@@ -62,25 +54,15 @@ pub(crate) fn spec(want: &Want, site: &Site) -> Spec {
             Kind::Dyno { slot: site.slot }
         },
         hostname: want.name.to_string(),
-        lowers: vec![
-            on_shelf(&site.app),
-            Place {
-                base: Base::Stack,
-                path: run,
-            },
-        ],
+        lowers: program.lowers,
         upper: Upper::Memory {
-            max_bytes: memory_max_bytes / DISK_SHARE,
+            max_bytes: disk_max_bytes,
         },
-        mounts: mounts(site, memory_max_bytes / DISK_SHARE),
-        argv: shell
-            .into_iter()
-            .chain([want.command.as_str()])
-            .map(str::to_owned)
-            .collect(),
-        cwd: "/app".to_owned(),
-        uid: DYNO_UID,
-        gid: DYNO_UID,
+        mounts: program.mounts,
+        argv: program.argv,
+        cwd: program.cwd,
+        uid: program.uid,
+        gid: program.gid,
         limits: Limits {
             memory_max_bytes,
             pids_max: facts.pids_max,
@@ -99,26 +81,6 @@ pub(crate) fn spec(want: &Want, site: &Site) -> Spec {
     }
 }
 
-fn on_shelf(name: &str) -> Place {
-    Place {
-        base: Base::Data,
-        path: format!("shelf/{name}"),
-    }
-}
-
-fn mounts(site: &Site, disk_max_bytes: u64) -> Vec<Mount> {
-    let layers = site.layers.iter().map(|(name, shelf)| Mount::Bind {
-        from: on_shelf(&format!("{shelf}/layer")),
-        to: format!("/layers/{name}"),
-        write: false,
-    });
-    let temporary = Mount::Tmpfs {
-        to: "/tmp".to_owned(),
-        max_bytes: disk_max_bytes,
-    };
-    layers.chain([temporary]).collect()
-}
-
 fn terminal(purpose: &Purpose) -> Option<Window> {
     match purpose {
         Purpose::Attached {
@@ -134,16 +96,7 @@ fn terminal(purpose: &Purpose) -> Option<Window> {
 
 /// The environment of a dyno: what the platform sets, then config vars, which may replace it.
 pub(crate) fn secrets(want: &Want) -> Secrets {
-    let mut env: BTreeMap<String, String> = [
-        ("HOME", "/app"),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-        (
-            "PS1",
-            r"\[\033[01;34m\]\w\[\033[00m\] \[\033[01;32m\]$ \[\033[00m\]",
-        ),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into();
+    let mut env = program::environment(want);
     env.extend(want.config.clone());
     env.insert("DYNO".to_owned(), want.name.to_string());
     env.insert("PORT".to_owned(), ISOLATED_PORT.to_string());
@@ -194,6 +147,7 @@ pub(crate) mod tests {
         Site {
             slot: 4,
             app: "ab".repeat(32),
+            image: Vec::new(),
             layers: vec![("node".to_owned(), "cd".repeat(32))],
         }
     }

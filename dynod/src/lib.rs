@@ -10,6 +10,7 @@ mod plan;
 mod dyno;
 mod life;
 mod command;
+mod program;
 mod slug;
 mod status;
 mod watch;
@@ -59,7 +60,7 @@ pub fn run(config: &Config) -> Result<(), DynodError> {
 async fn serve(config: &Config) -> Result<(), DynodError> {
     let stop = Stop::on_signals().map_err(failed("listen for signals"))?;
     let nursery = nursery::Nursery::new(config.run_dir.join("nursery.sock"));
-    let slugs = slug::Slugs::open(&config.data_dir, nursery.clone())
+    let slugs = slug::Slugs::open(config, nursery.clone())
         .map_err(|error| DynodError::Slugs(error.to_string()))?;
     let log =
         log::start(config.data_dir.join("journal/dynod")).map_err(failed("start the journal"))?;

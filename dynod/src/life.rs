@@ -269,7 +269,9 @@ impl Life<'_> {
         self.is_stopping = true;
         self.ending.was_stopped = true;
         self.dyno.say(lines::stopping());
-        self.signal(nix::sys::signal::SIGTERM).await;
+        let image = self.dyno.want.slug.image.as_ref();
+        let signal = image.map_or(nix::libc::SIGTERM, |image| image.stop_signal);
+        self.signal(signal).await;
         self.deadline = Some((
             Instant::now() + Duration::from_millis(STOP_TIMEOUT_MS),
             Deadline::Kill,
@@ -306,18 +308,18 @@ impl Life<'_> {
     }
 
     async fn hang_up(&mut self, count: u8) {
-        self.signal(nix::sys::signal::SIGHUP).await;
+        self.signal(nix::libc::SIGHUP).await;
         self.deadline = Some((Instant::now() + HANGUP_PAUSE, Deadline::Hangup(count)));
     }
 
     async fn kill(&mut self) {
         self.dyno.say(lines::killing());
-        self.signal(nix::sys::signal::SIGKILL).await;
+        self.signal(nix::libc::SIGKILL).await;
     }
 
-    async fn signal(&self, signal: nix::sys::signal::Signal) {
+    async fn signal(&self, signal: i32) {
         let id = command::sandbox_id(self.dyno.slot);
-        if let Err(error) = self.dyno.ctx.nursery.signal(&id, signal as i32).await {
+        if let Err(error) = self.dyno.ctx.nursery.signal(&id, signal).await {
             tracing::error!(%error, dyno.name = %self.dyno.want.name, "failed to signal a dyno");
         }
     }

@@ -42,13 +42,16 @@ pub(crate) struct Slugs {
     blobs: Blobs,
     shelf: Shelf,
     nursery: Nursery,
+    /// Whose root file system the unpacking of a layer runs in.
+    stack: String,
     /// One unpacking at a time: the second dyno of a release finds what the first one made.
     turn: Arc<Mutex<()>>,
 }
 
 impl Slugs {
     /// Opens both.
-    pub(crate) fn open(data: &std::path::Path, nursery: Nursery) -> Result<Self, SlugError> {
+    pub(crate) fn open(config: &link::config::Config, nursery: Nursery) -> Result<Self, SlugError> {
+        let data = &config.data_dir;
         let blobs =
             Blobs::open(&data.join("blobs")).map_err(|e| SlugError::Shelf(e.to_string()))?;
         let (shelf, leftovers) =
@@ -63,6 +66,7 @@ impl Slugs {
             blobs,
             shelf,
             nursery,
+            stack: config.default_stack.clone(),
             turn: Arc::default(),
         })
     }
@@ -70,18 +74,36 @@ impl Slugs {
     /// Makes sure that a slug is unpacked and says where.
     pub(crate) async fn site(&self, slot: u16, slug: &Manifest) -> Result<Site, SlugError> {
         let _turn = self.turn.lock().await;
-        let app = self.unpacked(&slug.stack, slug.app.digest).await?;
+        if let Some(image) = &slug.image {
+            let mut layers = Vec::with_capacity(image.layers.len());
+            for layer in image.layers.iter().rev() {
+                layers.push(self.unpacked(Form::Layer, layer.digest).await?);
+            }
+            return Ok(Site {
+                slot,
+                app: String::new(),
+                image: layers,
+                layers: Vec::new(),
+            });
+        }
+        let form = Form::Slug(&slug.stack);
+        let app = self.unpacked(form, slug.app.digest).await?;
         let mut layers = Vec::with_capacity(slug.layers.len());
         for layer in &slug.layers {
             layers.push((
                 layer.name.clone(),
-                self.unpacked(&slug.stack, layer.blob.digest).await?,
+                self.unpacked(form, layer.blob.digest).await?,
             ));
         }
-        Ok(Site { slot, app, layers })
+        Ok(Site {
+            slot,
+            app,
+            image: Vec::new(),
+            layers,
+        })
     }
 
-    async fn unpacked(&self, stack: &str, digest: Digest) -> Result<String, SlugError> {
+    async fn unpacked(&self, form: Form<'_>, digest: Digest) -> Result<String, SlugError> {
         let refused = |error: artifact::shelf::ShelfError| SlugError::Shelf(error.to_string());
         if self.shelf.path(&digest).map_err(refused)?.is_some() {
             return Ok(digest.hex());
@@ -91,7 +113,7 @@ impl Slugs {
             reason: e.to_string(),
         })?;
         let filling = self.shelf.begin(&digest).map_err(refused)?;
-        let spec = unpack_spec(stack, &filling.name(), &digest);
+        let spec = self.unpack_spec(form, &filling.name(), &digest);
         match self.run(spec, OwnedFd::from(blob), digest).await {
             Ok(size_bytes) => {
                 self.shelf.finish(filling, size_bytes).map_err(refused)?;
@@ -171,7 +193,26 @@ fn output_pipe() -> std::io::Result<(OwnedFd, pipe::Receiver)> {
     Ok((sender.into_blocking_fd()?, receiver))
 }
 
-fn unpack_spec(stack: &str, name: &str, digest: &Digest) -> Spec {
+/// What a blob is.
+#[derive(Clone, Copy, Debug)]
+enum Form<'a> {
+    /// Files of one user, for this stack.
+    Slug(&'a str),
+    /// A layer of an image: owners and modes are kept, so that inside root unpacks it.
+    Layer,
+}
+
+impl Slugs {
+    fn unpack_spec(&self, form: Form<'_>, name: &str, digest: &Digest) -> Spec {
+        let (stack, command, id) = match form {
+            Form::Slug(stack) => (stack, "unpack", 1000),
+            Form::Layer => (self.stack.as_str(), "unpack-layer", 0),
+        };
+        unpack_spec((stack, command, id), name, digest)
+    }
+}
+
+fn unpack_spec((stack, command, id): (&str, &str, u32), name: &str, digest: &Digest) -> Spec {
     Spec {
         id: format!("unpack-{}", digest.short()),
         kind: Kind::Job,
@@ -199,10 +240,10 @@ fn unpack_spec(stack: &str, name: &str, digest: &Digest) -> Spec {
                 write: true,
             },
         ],
-        argv: ["/paas", "jail", "unpack"].map(str::to_owned).to_vec(),
+        argv: ["/paas", "jail", command].map(str::to_owned).to_vec(),
         cwd: "/".to_owned(),
-        uid: 1000,
-        gid: 1000,
+        uid: id,
+        gid: id,
         limits: Limits {
             memory_max_bytes: UNPACK_MEMORY_MAX_BYTES,
             pids_max: 16,

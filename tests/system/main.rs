@@ -38,6 +38,8 @@ mod given_back;
 #[cfg(test)]
 mod hostile_trees;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod languages;
 #[cfg(test)]
 mod one_off;

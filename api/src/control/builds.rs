@@ -7,7 +7,9 @@ use crate::clock::now_us;
 use crate::deploy::{Outcome, RETRY};
 use crate::http::failure::Failure;
 use crate::platform::Platform;
-use crate::records::{Account, App, Build, BuildState, Holder, RecordsError, Slug, SourceBlob};
+use crate::records::{
+    Account, App, Build, BuildState, CONTAINER, Holder, RecordsError, Slug, SourceBlob,
+};
 use crate::releases::{self, Config, Draft};
 use model::digest::Digest;
 use model::feed::{Answer, BuildOrder};
@@ -173,7 +175,12 @@ fn order(asked: &Asked, app: &App, build: &Build) -> Result<Answer, Failure> {
         build: build.id,
         app: shown(platform, app)?,
         source: crate::sources::of(platform, app, build),
-        stack: build.stack.clone(),
+        stack: if build.stack == CONTAINER {
+            platform.config.default_stack.clone()
+        } else {
+            build.stack.clone()
+        },
+        artifact: app.artifact(),
         buildpacks: build.buildpacks.clone(),
         config: config
             .into_iter()

@@ -204,10 +204,11 @@ pub(super) async fn create(
     let name = wish.name.as_deref().map(Name::parse).transpose();
     let name = name.map_err(|error| Failure::invalid(format!("`name`: {error}.")))?;
     let mut app = crate::apps::create(&platform, &caller.account, name).await?;
-    if let Some(stack) = stack.filter(|stack| *stack != app.stack) {
+    if let Some(stack) = stack {
         app = change(&platform, &caller, &app, |app| {
             app.stack.clone_from(&stack);
             app.build_stack = stack;
+            app.is_stack_chosen = true;
         })
         .await?;
     }
@@ -266,6 +267,7 @@ pub(super) async fn update(
                 app.stack.clone_from(&stack);
             }
             app.build_stack = stack;
+            app.is_stack_chosen = true;
         }
     })
     .await?;

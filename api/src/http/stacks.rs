@@ -37,25 +37,22 @@ fn all(default: &str) -> Vec<Stack> {
     STACKS.map(stack).into()
 }
 
-/// The stack of a name or id that slugs can be built on. Heroku's name is an alias.
+/// The stack of a name or id that apps can be built on. Heroku's name is an alias.
 pub(super) fn usable(name: &str) -> Option<String> {
     let is_it = |stack: &Stack| stack.name == name || stack.id.to_string() == name;
     match all("").iter().find(|stack| is_it(stack))?.name {
         "heroku-24" | "debian-13" => Some("debian-13".to_owned()),
+        "container" => Some("container".to_owned()),
         _ => None,
     }
 }
 
 /// Why a stack cannot be used.
 pub(super) fn refusal(name: &str) -> Failure {
-    if name == "container" {
-        Failure::invalid("`stack`: images cannot be run yet; use debian-13.")
-    } else {
-        let name: String = name.escape_debug().take(80).collect();
-        Failure::invalid(format!(
-            "`stack`: there is no stack `{name}`; use debian-13."
-        ))
-    }
+    let name: String = name.escape_debug().take(80).collect();
+    Failure::invalid(format!(
+        "`stack`: there is no stack `{name}`; use debian-13, or container for images."
+    ))
 }
 
 /// `GET /stacks`

@@ -2,6 +2,7 @@
 
 use super::{Change, Records, RecordsError};
 use model::app::{Id, Name};
+use model::feed::Artifact;
 use model::formation::{Entry, Formation};
 use model::process::Type;
 use model::{account, release};
@@ -18,6 +19,9 @@ pub(crate) struct App {
     pub(crate) stack: String,
     /// Where the next build runs.
     pub(crate) build_stack: String,
+    /// Whether somebody said so: else the first build chooses by what it finds in the tree.
+    #[serde(default)]
+    pub(crate) is_stack_chosen: bool,
     pub(crate) maintenance: bool,
     /// As they were given; empty: detect.
     pub(crate) buildpacks: Vec<String>,
@@ -31,6 +35,21 @@ pub(crate) struct App {
     pub(crate) updated_at_us: u64,
     pub(crate) released_at_us: Option<u64>,
 }
+
+impl App {
+    /// What its next build makes.
+    pub(crate) fn artifact(&self) -> Artifact {
+        let is_chosen = self.is_stack_chosen || self.released_at_us.is_some();
+        match self.build_stack.as_str() {
+            CONTAINER => Artifact::Image,
+            _ if is_chosen => Artifact::Slug,
+            _ => Artifact::ByTree,
+        }
+    }
+}
+
+/// The stack of images.
+pub(crate) const CONTAINER: &str = "container";
 
 /// One process type's quantity and size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

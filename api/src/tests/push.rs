@@ -23,6 +23,7 @@ pub(super) fn manifest(commit: &str, types: &[&str]) -> Manifest {
         process_types: types,
         commit: Some(commit.repeat(40)),
         description: Some("Python".to_owned()),
+        image: None,
     }
 }
 

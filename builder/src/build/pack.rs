@@ -68,7 +68,9 @@ pub(crate) async fn seal(
     Ok(Blob { digest, size_bytes })
 }
 
-enum Taken {
+/// What came of the packer's bytes.
+#[derive(Debug)]
+pub(crate) enum Taken {
     Whole {
         incoming: Box<artifact::Incoming>,
         digest: Digest,
@@ -83,7 +85,10 @@ fn flat<T>(result: Result<io::Result<T>, tokio::task::JoinError>) -> Result<T, B
 }
 
 /// Takes what the packer writes; of what is too large only the size.
-fn take(mut packed: io::PipeReader, mut incoming: artifact::Incoming) -> io::Result<Taken> {
+pub(crate) fn take(
+    mut packed: io::PipeReader,
+    mut incoming: artifact::Incoming,
+) -> io::Result<Taken> {
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; CHUNK_BYTES];
     let mut size_bytes = 0;

@@ -2,11 +2,12 @@
 
 use super::workshop::Workshop;
 use super::{BuildError, platform};
-use crate::jail::{self, checkout::Report};
+use crate::jail;
+use crate::jail::checkout::{Report, Way};
 use crate::jobs::{self, Done, JobError, bind, bind_writable, data};
 use crate::repository;
 use model::digest::Digest;
-use model::feed::{Place, Source};
+use model::feed::{Artifact, Place, Source};
 use model::limits::SOURCE_MAX_BYTES;
 use sandbox::Secrets;
 use std::fs::File;
@@ -40,9 +41,26 @@ pub(crate) async fn lay_out(workshop: &Workshop) -> Result<Report, BuildError> {
     }
 }
 
+/// What the tree is laid out for.
+fn way(workshop: &Workshop) -> Way {
+    match workshop.order.artifact {
+        // Buildpacks that somebody chose decide, whatever the tree holds.
+        Artifact::ByTree if !workshop.order.buildpacks.is_empty() => Way::Slug,
+        Artifact::ByTree => Way::ByTree,
+        Artifact::Slug => Way::Slug,
+        Artifact::Image => Way::Image,
+    }
+}
+
 async fn checkout(workshop: &Workshop, commit: &str) -> Result<Done, BuildError> {
     let repo = data(format!("git/{}", repository::folder(workshop.order.app.id)));
-    let argv = [jail::PROGRAM, "jail", "checkout", commit];
+    let argv = [
+        jail::PROGRAM,
+        "jail",
+        "checkout",
+        commit,
+        way(workshop).name(),
+    ];
     let mounts = vec![
         bind(repo, jail::REPO),
         bind_writable(workshop.in_volume(""), jail::DEST),
@@ -60,7 +78,7 @@ async fn unpack(
     sha256: Option<Digest>,
 ) -> Result<Done, BuildError> {
     let sha256 = sha256.map(|digest| digest.to_string());
-    let mut argv = vec![jail::PROGRAM, "jail", "source"];
+    let mut argv = vec![jail::PROGRAM, "jail", "source", way(workshop).name()];
     argv.extend(sha256.as_deref());
     let mounts = vec![bind_writable(workshop.in_volume(""), jail::DEST)];
     let spec = workshop.jail("source", &argv, mounts);

@@ -36,7 +36,63 @@ pub struct Report {
     pub root_names: Vec<String>,
     /// The file `.buildpacks`, if it is there and text; its beginning.
     pub buildpacks: Option<String>,
+    /// What an image is built from; none: a slug is to be built.
+    pub image: Option<Image>,
 }
+
+/// The Dockerfile of a tree, and what its context leaves out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// `Dockerfile`
+    pub dockerfile: String,
+    /// Its text.
+    pub text: String,
+    /// The patterns of its `.dockerignore`.
+    pub ignored: String,
+}
+
+impl Image {
+    /// Of the bytes of its files.
+    pub(super) fn new(dockerfile: &str, text: &[u8], ignored: &[u8]) -> Self {
+        Self {
+            dockerfile: dockerfile.to_owned(),
+            text: String::from_utf8_lossy(text).into_owned(),
+            ignored: String::from_utf8_lossy(ignored).into_owned(),
+        }
+    }
+}
+
+/// What a tree is checked out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A slug: `.slugignore` holds.
+    Slug,
+    /// An image.
+    Image,
+    /// What the tree asks for: an image if it has a Dockerfile and no `.buildpacks`.
+    ByTree,
+}
+
+impl Way {
+    /// `slug`, `image`, `by-tree`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Slug, Self::Image, Self::ByTree]
+            .into_iter()
+            .find(|way| way.name() == text)
+    }
+
+    /// As [`Way::parse`] reads it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Slug => "slug",
+            Self::Image => "image",
+            Self::ByTree => "by-tree",
+        }
+    }
+}
+
+/// Names of Dockerfiles, the first wins.
+pub(super) const DOCKERFILES: [&str; 2] = ["Dockerfile", "dockerfile"];
 
 /// Why a commit cannot be checked out.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +125,7 @@ pub enum CheckoutError {
 pub fn prepare(volume: &Path) -> Result<(), CheckoutError> {
     let kinds = ["bp", "from", "layer"];
     let numbered = (0..BUILDPACKS_MAX).flat_map(|n| kinds.map(|kind| format!("{kind}-{n}")));
-    for name in ["src", "cache"]
+    for name in ["src", "cache", "empty"]
         .map(str::to_owned)
         .into_iter()
         .chain(numbered)
@@ -81,11 +137,21 @@ pub fn prepare(volume: &Path) -> Result<(), CheckoutError> {
         };
         make().map_err(|source| CheckoutError::Write { path: name, source })?;
     }
-    Ok(())
+    // A bind needs something to show; who lays out a commit for an image fills it.
+    fs::write(volume.join("index"), b"").map_err(|source| CheckoutError::Write {
+        path: "index".to_owned(),
+        source,
+    })
 }
 
-/// Writes the tree of a commit (40 hex digits) into a folder that is empty.
-pub fn checkout(objects: &Path, commit: &str, dest: &Path) -> Result<Report, CheckoutError> {
+/// Writes the tree of a commit (40 hex digits) into a folder that is empty. For an image the
+/// digests of its files are returned, too, as `DIGEST PATH` entries that end with a zero.
+pub fn checkout(
+    objects: &Path,
+    commit: &str,
+    way: Way,
+    dest: &Path,
+) -> Result<(Report, Vec<u8>), CheckoutError> {
     let odb = Odb::new()?;
     let objects = objects.to_str().unwrap_or("/");
     odb.add_disk_alternate(objects)?;
@@ -93,9 +159,19 @@ pub fn checkout(objects: &Path, commit: &str, dest: &Path) -> Result<Report, Che
     let commit = repository.find_commit(Oid::from_str(commit)?)?;
     let tree = commit.tree()?;
     let time_s = u64::try_from(commit.time().seconds()).unwrap_or(0);
+    let image = match way {
+        Way::Slug => None,
+        Way::ByTree if tree.get_name(".buildpacks").is_some() => None,
+        Way::Image | Way::ByTree => image(&repository, &tree)?,
+    };
+    let slugignore = match (&image, way) {
+        (None, Way::Slug | Way::ByTree) => root_file(&repository, &tree, ".slugignore")?,
+        _ => None,
+    };
     let mut writer = Writer {
         repository: &repository,
-        ignored: Ignored::parse(&root_file(&repository, &tree, ".slugignore")?.unwrap_or_default()),
+        index: image.is_some().then(Vec::new),
+        ignored: Ignored::parse(&slugignore.unwrap_or_default()),
         time: SystemTime::UNIX_EPOCH + Duration::from_secs(time_s),
         report: Report {
             time_s,
@@ -106,11 +182,29 @@ pub fn checkout(objects: &Path, commit: &str, dest: &Path) -> Result<Report, Che
                 .collect(),
             buildpacks: root_file(&repository, &tree, ".buildpacks")?
                 .and_then(|bytes| String::from_utf8(bytes).ok()),
+            image,
             ..Report::default()
         },
     };
     writer.folder(&tree, &mut Place::root(dest))?;
-    Ok(writer.report)
+    Ok((writer.report, writer.index.unwrap_or_default()))
+}
+
+/// The Dockerfile in the root, if there is one.
+fn image(repository: &Repository, root: &Tree<'_>) -> Result<Option<Image>, git2::Error> {
+    let max_bytes = crate::image::dockerfile::FILE_MAX_BYTES;
+    for name in DOCKERFILES {
+        let Some(text) = root_file_within(repository, root, name, max_bytes + 1)? else {
+            continue;
+        };
+        let ignored = |name: &str| root_file_within(repository, root, name, max_bytes);
+        let ignored = match ignored(&format!("{name}.dockerignore"))? {
+            Some(own) => own,
+            None => ignored(".dockerignore")?.unwrap_or_default(),
+        };
+        return Ok(Some(Image::new(name, &text, &ignored)));
+    }
+    Ok(None)
 }
 
 /// The beginning of a file in the root.
@@ -118,6 +212,15 @@ fn root_file(
     repository: &Repository,
     root: &Tree<'_>,
     name: &str,
+) -> Result<Option<Vec<u8>>, git2::Error> {
+    root_file_within(repository, root, name, slugignore::MAX_BYTES)
+}
+
+fn root_file_within(
+    repository: &Repository,
+    root: &Tree<'_>,
+    name: &str,
+    max_bytes: usize,
 ) -> Result<Option<Vec<u8>>, git2::Error> {
     let entry = root
         .get_name(name)
@@ -127,9 +230,7 @@ fn root_file(
     };
     let blob = repository.find_blob(entry.id())?;
     let bytes = blob.content();
-    Ok(Some(
-        bytes.get(..slugignore::MAX_BYTES).unwrap_or(bytes).to_vec(),
-    ))
+    Ok(Some(bytes.get(..max_bytes).unwrap_or(bytes).to_vec()))
 }
 
 /// What lies in a root on disk, sorted, as a report holds it.
@@ -195,6 +296,8 @@ impl Place {
 
 struct Writer<'a> {
     repository: &'a Repository,
+    /// Digests of files, for an image.
+    index: Option<Vec<u8>>,
     ignored: Ignored,
     time: SystemTime,
     report: Report,
@@ -265,7 +368,14 @@ impl Writer<'_> {
             file.set_permissions(Permissions::from_mode(permissions))?;
             file.set_modified(self.time)
         };
-        write().map_err(|error| at.failed(error))
+        write().map_err(|error| at.failed(error))?;
+        if let Some(index) = &mut self.index {
+            index.extend_from_slice(artifact::sha256(blob.content()).hex().as_bytes());
+            index.push(b' ');
+            index.extend_from_slice(&at.in_tree);
+            index.push(0);
+        }
+        Ok(())
     }
 }
 

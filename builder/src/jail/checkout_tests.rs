@@ -42,7 +42,9 @@ fn run(scratch: &Scratch, entries: &[Entry<'_>]) -> Result<Report, String> {
     let commit = odb.write(ObjectType::Commit, raw.as_bytes()).unwrap();
     let dest = scratch.path().join("dest");
     fs::create_dir(&dest).unwrap();
-    checkout(&repo.join("objects"), &commit.to_string(), &dest).map_err(|error| error.to_string())
+    checkout(&repo.join("objects"), &commit.to_string(), Way::Slug, &dest)
+        .map(|(report, _)| report)
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -136,6 +138,7 @@ fn an_unknown_commit() {
     let error = checkout(
         &scratch.path().join("r.git/objects"),
         &"1".repeat(40),
+        Way::Slug,
         scratch.path(),
     );
     assert!(matches!(error, Err(CheckoutError::Objects(_))));

@@ -5,7 +5,7 @@
 //! `.slugignore` names is removed. A single folder at the top is taken off, as GitHub's archives
 //! have one.
 
-use super::checkout::{Report, root_names};
+use super::checkout::{DOCKERFILES, Image, Report, Way, root_names};
 use super::names::{self, Hostile};
 use super::slugignore::{self, Ignored};
 use artifact::hash::Hasher;
@@ -19,6 +19,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
+/// Bytes of a Dockerfile that are read: one more than it may have, so that this is noticed.
+const IMAGE_FILE_MAX_BYTES: u64 = crate::image::dockerfile::FILE_MAX_BYTES as u64 + 1;
 /// Bytes at the start of an archive that tell its kind: a tar's mark ends at 262.
 const HEAD_BYTES: usize = 262;
 
@@ -68,6 +70,7 @@ fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> SourceError {
 pub fn unpack(
     archive: impl Read,
     said: Option<Digest>,
+    way: Way,
     volume: &Path,
 ) -> Result<Report, SourceError> {
     let raw = volume.join("unpacked");
@@ -98,7 +101,7 @@ pub fn unpack(
         }
         None => fs::rename(&raw, &src).map_err(failed("place the source"))?,
     }
-    check(&src)
+    check(&src, way)
 }
 
 fn unpack_any(archive: impl Read, to: &Path) -> Result<(), SourceError> {
@@ -142,13 +145,22 @@ fn only_folder(root: &Path) -> Result<Option<std::path::PathBuf>, SourceError> {
 }
 
 /// What a git tree could not hold is refused, what is ignored goes, modes become git's.
-fn check(src: &Path) -> Result<Report, SourceError> {
-    let ignored = root_file(src, ".slugignore")?.unwrap_or_default();
+fn check(src: &Path, way: Way) -> Result<Report, SourceError> {
+    let buildpacks = root_file(src, ".buildpacks")?;
+    let image = match way {
+        Way::Slug => None,
+        Way::ByTree if buildpacks.is_some() => None,
+        Way::Image | Way::ByTree => image(src)?,
+    };
+    let ignored = match image {
+        Some(_) => Vec::new(),
+        None => root_file(src, ".slugignore")?.unwrap_or_default(),
+    };
     let mut checker = Checker {
         ignored: Ignored::parse(&ignored),
         report: Report {
-            buildpacks: root_file(src, ".buildpacks")?
-                .and_then(|bytes| String::from_utf8(bytes).ok()),
+            buildpacks: buildpacks.and_then(|bytes| String::from_utf8(bytes).ok()),
+            image,
             ..Report::default()
         },
     };
@@ -159,8 +171,32 @@ fn check(src: &Path) -> Result<Report, SourceError> {
     Ok(checker.report)
 }
 
+/// The Dockerfile in the root, if there is one.
+fn image(src: &Path) -> Result<Option<Image>, SourceError> {
+    let read = |name: &str| root_file_within(src, name, IMAGE_FILE_MAX_BYTES);
+    for name in DOCKERFILES {
+        let Some(text) = read(name)? else {
+            continue;
+        };
+        let ignored = match read(&format!("{name}.dockerignore"))? {
+            Some(own) => own,
+            None => read(".dockerignore")?.unwrap_or_default(),
+        };
+        return Ok(Some(Image::new(name, &text, &ignored)));
+    }
+    Ok(None)
+}
+
 /// The beginning of a file in the root.
 fn root_file(src: &Path, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
+    root_file_within(src, name, slugignore::MAX_BYTES as u64)
+}
+
+fn root_file_within(
+    src: &Path,
+    name: &str,
+    max_bytes: u64,
+) -> Result<Option<Vec<u8>>, SourceError> {
     let path = src.join(name);
     if !fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file()) {
         return Ok(None);
@@ -168,8 +204,7 @@ fn root_file(src: &Path, name: &str) -> Result<Option<Vec<u8>>, SourceError> {
     let mut bytes = Vec::new();
     let read = set_mode(&path, 0o644).and_then(|()| {
         let file = File::open(&path)?;
-        file.take(slugignore::MAX_BYTES as u64)
-            .read_to_end(&mut bytes)
+        file.take(max_bytes).read_to_end(&mut bytes)
     });
     read.map_err(failed("read a file of the source"))?;
     Ok(Some(bytes))

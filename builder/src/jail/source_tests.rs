@@ -15,8 +15,13 @@ fn scratch() -> Scratch {
 /// `tar ARGUMENTS` in `app`, unpacked into `volume/src`.
 fn run(scratch: &Scratch, arguments: &[&str]) -> Result<Report, String> {
     let archive = pack(scratch, arguments);
-    unpack(archive.as_slice(), None, &scratch.path().join("volume"))
-        .map_err(|error| error.to_string())
+    unpack(
+        archive.as_slice(),
+        None,
+        Way::Slug,
+        &scratch.path().join("volume"),
+    )
+    .map_err(|error| error.to_string())
 }
 
 fn pack(scratch: &Scratch, arguments: &[&str]) -> Vec<u8> {
@@ -118,7 +123,7 @@ fn hostile_ones_are_refused() {
 fn what_is_no_archive_and_what_was_changed() {
     let check = |bytes: &[u8], said: Option<Digest>, why: &str| {
         let scratch = scratch();
-        let error = unpack(bytes, said, &scratch.path().join("volume")).unwrap_err();
+        let error = unpack(bytes, said, Way::Slug, &scratch.path().join("volume")).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     };
     check(b"", None, "holds no files");

@@ -2,6 +2,7 @@
 
 use super::text::size;
 use model::process::Types;
+use model::slug::Manifest;
 use model::{app, release};
 
 /// Times of a push, milliseconds.
@@ -24,13 +25,13 @@ pub(crate) struct Times {
 }
 
 /// The first lines of a build.
-pub(crate) fn opening(stack: &str) -> Vec<String> {
-    lines(&[
-        "Compressing source files... done.",
-        "Building source:",
-        "",
-        &format!("-----> Building on the {stack} stack"),
-    ])
+pub(crate) fn received() -> Vec<String> {
+    lines(&["Compressing source files... done.", "Building source:", ""])
+}
+
+/// The first line of a slug's build.
+pub(crate) fn building(stack: &str) -> String {
+    format!("-----> Building on the {stack} stack")
 }
 
 /// The app's list of buildpacks.
@@ -91,10 +92,11 @@ pub(crate) fn released(number: release::Number, url: &str) -> Vec<String> {
 }
 
 /// The last lines of a good push.
-pub(crate) fn closing(times: &Times, size_bytes: u64, stack: &str) -> Vec<String> {
+pub(crate) fn closing(times: &Times, artifact: &Manifest) -> Vec<String> {
+    let is_image = artifact.image.is_some();
     let parts = [
         ("receive", times.receive_ms),
-        ("compile", times.compile_ms),
+        (if is_image { "build" } else { "compile" }, times.compile_ms),
         ("pack", times.pack_ms),
         ("release", times.release_ms),
         ("start", times.start_ms),
@@ -108,12 +110,16 @@ pub(crate) fn closing(times: &Times, size_bytes: u64, stack: &str) -> Vec<String
         .iter()
         .map(|(name, ms)| format!("{name} {}", number(*ms)))
         .collect();
-    let size = size(size_bytes);
+    let size = size(artifact.size_bytes());
     let (digits, unit) = size.split_at(size.len() - 1);
+    let made = match &artifact.image {
+        Some(image) => format!("image {digits} {unit}B in {} layers", image.layers.len()),
+        None => format!("slug {digits} {unit}B on {}", artifact.stack),
+    };
     lines(&[
         "",
         &format!("       {}  = {} s", parts.join("  "), number(total)),
-        &format!("       slug {digits} {unit}B on {stack}"),
+        &format!("       {made}"),
         "",
         "Verifying deploy... done.",
     ])
@@ -179,12 +185,28 @@ mod tests {
         names.iter().map(pair).collect()
     }
 
+    fn slug(size_bytes: u64) -> Manifest {
+        let digest = model::digest::Digest::new([0; 32]);
+        Manifest {
+            stack: "debian-13".to_owned(),
+            app: model::slug::Blob { digest, size_bytes },
+            layers: Vec::new(),
+            process_types: Types::new(),
+            commit: None,
+            description: None,
+            image: None,
+        }
+    }
+
     #[test]
     fn a_good_push() {
         check(
-            &opening("debian-13"),
-            "Compressing source files... done.\nBuilding source:\n\n\
-             -----> Building on the debian-13 stack",
+            &received(),
+            "Compressing source files... done.\nBuilding source:\n",
+        );
+        assert_eq!(
+            building("debian-13"),
+            "-----> Building on the debian-13 stack"
         );
         check(
             &using(&["heroku/nodejs", "https://a/b"]),
@@ -211,7 +233,7 @@ mod tests {
             start_ms: 344,
         };
         check(
-            &closing(&times, 27_930_000, "debian-13"),
+            &closing(&times, &slug(27_930_000)),
             "\n       receive 0.06  compile 5.18  pack 0.43  release 0.05  start 0.34  = 6.07 s\n       \
              slug 27.9 MB on debian-13\n\nVerifying deploy... done.",
         );

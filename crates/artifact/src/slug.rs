@@ -87,6 +87,7 @@ mod tests {
             process_types: serde_json::from_str("{}").unwrap(),
             commit: None,
             description: Some("Node.js".into()),
+            image: None,
         };
         let id = seal(&blobs, &manifest).unwrap();
         assert_eq!(id, sha256(json.as_bytes()));

@@ -8,7 +8,7 @@
 
 mod build;
 
-pub use build::{BuildOrder, Pending, Place, Source};
+pub use build::{Artifact, BuildOrder, Pending, Place, Source};
 
 use crate::route::Route;
 use crate::slug::Manifest;

@@ -10,6 +10,7 @@ pub mod procfile;
 pub mod digest;
 pub mod slug;
 pub mod span;
+pub mod image;
 pub mod release;
 pub mod size;
 pub mod formation;

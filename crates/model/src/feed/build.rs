@@ -17,6 +17,18 @@ pub struct Pending {
     pub is_free: bool,
 }
 
+/// What a build is to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Artifact {
+    /// What the tree asks for: nobody has chosen, and nothing was built yet.
+    ByTree,
+    /// A slug, with buildpacks.
+    Slug,
+    /// An image, from a Dockerfile.
+    Image,
+}
+
 /// How to build.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BuildOrder {
@@ -26,8 +38,10 @@ pub struct BuildOrder {
     pub app: App,
     /// What is built.
     pub source: Source,
-    /// The stack's name.
+    /// The stack's name; of an image that of the stack that its build uses itself.
     pub stack: String,
+    /// What to make.
+    pub artifact: Artifact,
     /// The app's buildpacks in order; empty: detect.
     pub buildpacks: Vec<String>,
     /// Config vars for `ENV_DIR`. Secret.
