@@ -1,6 +1,8 @@
 //! What the peers on the control socket are told: the published items, and a bounded queue per
 //! peer. A peer that does not keep up is cut; it comes back and takes a snapshot.
 
+mod questions;
+
 use model::app;
 use model::feed::{Down, Item, Key, Role};
 use model::limits::{FEED_QUEUE_MAX, FRAME_MAX_BYTES, ROUTED_WAIT_MS};
@@ -30,6 +32,8 @@ struct Inner {
     items: HashMap<Key, Published>,
     peers: Vec<Peer>,
     last_peer: u64,
+    questions: Vec<questions::Question>,
+    last_question: u64,
 }
 
 #[derive(Debug)]
@@ -68,6 +72,7 @@ impl Drop for Subscription<'_> {
     fn drop(&mut self) {
         let mut inner = self.feeds.lock();
         inner.peers.retain(|peer| peer.number != self.number);
+        inner.forget_questions();
         self.feeds.tell_roles(&inner);
         drop(inner);
         self.feeds.caught_up.send_replace(());
@@ -89,6 +94,8 @@ impl Feeds {
                 items: HashMap::new(),
                 peers: Vec::new(),
                 last_peer: 0,
+                questions: Vec::new(),
+                last_question: epoch << 32,
             }),
             epoch,
             roles: watch::Sender::new(Vec::new()),

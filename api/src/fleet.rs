@@ -167,6 +167,18 @@ impl View {
             .map_or(State::Created, |seen| seen.state)
     }
 
+    /// Why the web dynos of a release run isolated, if they would run central where they can.
+    pub(crate) fn fallback(&self, app: app::Id, release: release::Number) -> Option<String> {
+        let mut wants = self.wants.values().filter(|want| {
+            let is_web = want.is_formation() && want.name.process_type.is_web();
+            want.app == app && want.release == release && is_web
+        });
+        wants.find_map(|want| {
+            let network = self.observed(want.dyno)?.network.as_ref()?;
+            network.fallback().map(str::to_owned)
+        })
+    }
+
     /// Whether no router sends it anything.
     pub(crate) fn is_drained(&self, dyno: Id) -> bool {
         self.drained.contains(&dyno)

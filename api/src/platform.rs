@@ -167,6 +167,7 @@ impl Platform {
             dyno: want.dyno,
             name: want.name.clone(),
             app: app.id,
+            owner: app.owner,
             app_name: app.name.clone(),
             release: want.release,
             purpose: want.purpose.clone(),

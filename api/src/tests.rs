@@ -3,6 +3,7 @@
 mod builds;
 mod harness;
 mod http;
+mod inspect;
 mod push;
 mod run;
 mod streams;
@@ -61,6 +62,7 @@ pub(crate) fn seen(number: u128, state: State) -> DynoChange {
         state,
         at_us: 5,
         address: (state == State::Up).then(|| "10.201.128.2:5000".parse().unwrap()),
+        network: None,
         exit_code: None,
         failure: None,
     }

@@ -40,6 +40,8 @@ pub(crate) enum Released {
         release_ms: u64,
         /// Time until all web dynos were up, milliseconds.
         start_ms: u64,
+        /// Why its web dynos run isolated, where they would run central if they could.
+        fallback: Option<String>,
     },
     /// The old one serves on.
     No {
@@ -122,11 +124,13 @@ impl Api {
                 url,
                 release_ms,
                 start_ms,
+                fallback,
             } => Ok(Released::Yes {
                 number,
                 url,
                 release_ms,
                 start_ms,
+                fallback,
             }),
             Answer::NotReleased { reason, lines } => Ok(Released::No { reason, lines }),
             Answer::Refused { message } => Err(ApiError::Refused(message)),

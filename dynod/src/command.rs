@@ -2,8 +2,8 @@
 //! here.
 
 use crate::program;
+use crate::way::{self, Way};
 use model::dyno::{Purpose, Want};
-use model::network::ISOLATED_PORT;
 use sandbox::{Kind, Limits, Network, Secrets, Spec, Upper, Window};
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub(crate) fn is_job(want: &Want) -> bool {
 }
 
 /// The whole spec of a dyno.
-pub(crate) fn spec(want: &Want, site: &Site) -> Spec {
+pub(crate) fn spec(want: &Want, site: &Site, way: &Way) -> Spec {
     let facts = want.size.facts();
     let memory_max_bytes = facts.memory_mib * 1024 * 1024;
     let is_job = is_job(want);
@@ -71,13 +71,12 @@ pub(crate) fn spec(want: &Want, site: &Site) -> Spec {
         network: if is_job {
             Network::Build
         } else {
-            Network::Isolated {
-                port: ISOLATED_PORT,
-            }
+            way.spec(site.slot)
         },
         terminal: terminal(&want.purpose),
-        watch_port: is_web.then_some(ISOLATED_PORT),
-        note: want.dyno.to_string(),
+        // Of a central dyno the kernel tells at no cost, and tells what it refused, too.
+        watch_port: (is_web || way.is_central()).then(|| way.port(site.slot)),
+        note: way::note(want.dyno, want.owner, way),
     }
 }
 
@@ -95,11 +94,11 @@ fn terminal(purpose: &Purpose) -> Option<Window> {
 }
 
 /// The environment of a dyno: what the platform sets, then config vars, which may replace it.
-pub(crate) fn secrets(want: &Want) -> Secrets {
+pub(crate) fn secrets(want: &Want, port: u16) -> Secrets {
     let mut env = program::environment(want);
     env.extend(want.config.clone());
     env.insert("DYNO".to_owned(), want.name.to_string());
-    env.insert("PORT".to_owned(), ISOLATED_PORT.to_string());
+    env.insert("PORT".to_owned(), port.to_string());
     Secrets {
         env,
         files: BTreeMap::new(),
@@ -107,8 +106,8 @@ pub(crate) fn secrets(want: &Want) -> Secrets {
 }
 
 /// The command as the log shows it: `$PORT` already expanded.
-pub(crate) fn shown(command: &str) -> String {
-    let port = ISOLATED_PORT.to_string();
+pub(crate) fn shown(command: &str, port: u16) -> String {
+    let port = port.to_string();
     model::process::shown(command)
         .replace("${PORT}", &port)
         .replace("$PORT", &port)
@@ -124,6 +123,7 @@ pub(crate) mod tests {
             "dyno": "00000000-0000-4000-8000-000000000002",
             "name": "web.1",
             "app": "00000000-0000-4000-8000-000000000001",
+            "owner": "00000000-0000-4000-8000-000000000007",
             "app_name": "hello",
             "release": 3,
             "purpose": purpose,
@@ -154,21 +154,37 @@ pub(crate) mod tests {
 
     #[test]
     fn config_vars_replace_path_but_not_port() {
-        let env = secrets(&want(&Purpose::Formation)).env;
+        let env = secrets(&want(&Purpose::Formation), 10_004).env;
         let get = |key: &str| env.get(key).map(String::as_str);
         assert_eq!(
             (get("A"), get("PATH"), get("PORT"), get("DYNO")),
-            (Some("1"), Some("/mine"), Some("5000"), Some("web.1"))
+            (Some("1"), Some("/mine"), Some("10004"), Some("web.1"))
         );
+    }
+
+    fn isolated() -> Way {
+        Way::Isolated { fallback: None }
     }
 
     #[test]
     fn a_web_dyno_is_watched_and_a_release_dyno_is_not() {
-        let web = spec(&want(&Purpose::Formation), &site());
+        let order = want(&Purpose::Formation);
+        let seats = crate::seats::Seats::default();
+        let central = Way::Central(seats.take(order.owner).unwrap());
+        let web = spec(&order, &site(), &central);
+        assert_eq!(web.watch_port, Some(10_004));
+        let (net, host, port) = (0, 3, 10_004);
+        assert_eq!(web.network, Network::Central { net, host, port });
+        let web = spec(&order, &site(), &isolated());
         assert_eq!(web.watch_port, Some(5000));
+        let release = spec(&want(&Purpose::Release), &site(), &central);
+        assert_eq!(release.watch_port, Some(10_004));
         assert_eq!(web.id, "dyno-4");
         assert_eq!(web.limits.memory_max_bytes, 512 * 1024 * 1024);
-        assert_eq!(spec(&want(&Purpose::Release), &site()).watch_port, None);
+        assert_eq!(
+            spec(&want(&Purpose::Release), &site(), &isolated()).watch_port,
+            None
+        );
     }
 
     #[test]
@@ -179,12 +195,13 @@ pub(crate) mod tests {
                 window: None,
             }),
             &site(),
+            &isolated(),
         );
         assert_eq!((piped.kind, piped.network), (Kind::Job, Network::Build));
     }
 
     #[test]
     fn log_shows_the_port() {
-        assert_eq!(shown("a $PORT ${PORT}"), "a 5000 5000");
+        assert_eq!(shown("a $PORT ${PORT}", 5000), "a 5000 5000");
     }
 }

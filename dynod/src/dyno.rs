@@ -1,10 +1,11 @@
 //! One task owns one dyno, from the order until nothing is left of it.
 
+use crate::context::{Context, Run};
 use crate::crash::History;
 use crate::life::{Ending, Running};
-use crate::node::Context;
-use crate::{command, life, lines, piped};
-use model::dyno::{Id, Purpose, State, Want};
+use crate::way::Way;
+use crate::{answers, command, life, lines, piped};
+use model::dyno::{Id, Mode, Network, Purpose, State, Want};
 use model::feed::{DynoChange, Event};
 use model::network::ISOLATED_PORT;
 use std::net::SocketAddrV4;
@@ -14,12 +15,12 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 /// How a task begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Begin {
     /// There is nothing yet.
     Start,
-    /// It was started by an earlier dynod; it may have ended since.
-    Adopt,
+    /// It was started by an earlier dynod, in this way; it may have ended since.
+    Adopt(Way),
 }
 
 /// A dyno and what is known of it.
@@ -29,6 +30,8 @@ pub(crate) struct Dyno {
     pub(crate) want: Want,
     pub(crate) slot: u16,
     pub(crate) state: State,
+    /// In which way it is on the network, from the beginning of a run to its end.
+    pub(crate) way: Option<Way>,
     history: History,
 }
 
@@ -52,6 +55,7 @@ pub(crate) async fn run(
         want,
         slot,
         state: State::Created,
+        way: None,
         history: History::default(),
     };
     let mut begin = begin;
@@ -59,15 +63,17 @@ pub(crate) async fn run(
         let ending = dyno.live(begin, &mut stop).await;
         begin = Begin::Start;
         match dyno.after(&ending).await {
-            Next::Gone => return id,
+            Next::Gone => break,
             Next::StartAfter(pause) => {
                 if asked_within(pause, &mut stop).await {
                     dyno.set(State::Down, None, None).await;
-                    return id;
+                    break;
                 }
             }
         }
     }
+    dyno.ctx.forget_run(id);
+    id
 }
 
 /// Waits for the wish to stop. A node that is gone wishes nothing: when dynod ends its dynos go on.
@@ -83,42 +89,86 @@ async fn asked_within(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool
 
 impl Dyno {
     async fn live(&mut self, begin: Begin, stop: &mut watch::Receiver<bool>) -> Ending {
-        if *stop.borrow() && begin == Begin::Start {
-            return Ending::stopped();
-        }
-        if begin == Begin::Start {
-            self.set(State::Starting, None, None).await;
-            self.say(lines::starting(&command::shown(&self.want.command)));
-        }
         let mut stream = None;
-        if begin == Begin::Start && matches!(self.want.purpose, Purpose::Attached { .. }) {
-            match self.attached(stop).await {
-                Ok(attached) => stream = Some(attached),
-                Err(ending) => return ending,
+        let is_adopted = match begin {
+            Begin::Adopt(way) => {
+                self.begin_run(way);
+                true
             }
-        }
+            Begin::Start if *stop.borrow() => return Ending::stopped(),
+            Begin::Start => {
+                self.set(State::Starting, None, None).await;
+                match self.prepare(stop).await {
+                    Ok(attached) => stream = attached,
+                    Err(ending) => return ending,
+                }
+                false
+            }
+        };
         if command::is_job(&self.want)
             && let Some(stream) = stream
         {
             return piped::live(self, stream, stop).await;
         }
-        let running = match begin {
-            Begin::Start => self.launch(stream).await,
-            Begin::Adopt => Running::adopt(self).map_err(|error| error.to_string()),
+        let running = if is_adopted {
+            Running::adopt(self).map_err(|error| error.to_string())
+        } else {
+            self.launch(stream).await
         };
         let ending = match running {
             Ok(running) => life::follow(self, running, stop).await,
             Err(reason) => Ending::not_started(reason),
         };
-        if let Err(error) = self
-            .ctx
-            .nursery
-            .remove(&command::sandbox_id(self.slot))
-            .await
-        {
+        self.end_run().await;
+        ending
+    }
+
+    /// Chooses the way, and waits until somebody is there to see what a one-off prints: only then
+    /// does it start.
+    async fn prepare(
+        &mut self,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Option<UnixStream>, Ending> {
+        let way = self.choose().await.map_err(Ending::not_started)?;
+        self.begin_run(way);
+        self.say(lines::starting(&command::shown(
+            &self.want.command,
+            self.port(),
+        )));
+        if matches!(self.want.purpose, Purpose::Attached { .. }) {
+            return self.attached(stop).await.map(Some);
+        }
+        Ok(None)
+    }
+
+    async fn choose(&self) -> Result<Way, String> {
+        if command::is_job(&self.want) {
+            return Ok(Way::Isolated { fallback: None });
+        }
+        let facts = self.ctx.nursery.facts().await;
+        let facts = facts.map_err(|error| chain(&error))?;
+        let mode = self.ctx.config.dynod.slug_network;
+        Ok(Way::choose(mode, &facts, &self.ctx.seats, self.want.owner))
+    }
+
+    fn begin_run(&mut self, way: Way) {
+        let network = way.network();
+        let slot = self.slot;
+        self.way = Some(way);
+        self.ctx
+            .note_run(self.want.dyno, Run::Known { slot, network });
+    }
+
+    /// Removes what is left of a run, and gives its place away.
+    async fn end_run(&mut self) {
+        if let Some(run) = answers::last_words(&self.ctx, self.want.dyno).await {
+            self.ctx.note_run(self.want.dyno, run);
+        }
+        let id = command::sandbox_id(self.slot);
+        if let Err(error) = self.ctx.nursery.remove(&id).await {
             tracing::error!(%error, dyno.name = %self.want.name, dyno.slot = self.slot, "failed to remove what is left of a dyno");
         }
-        ending
+        self.way = None;
     }
 
     /// Waits until somebody is there to see what a one-off prints: only then does it start.
@@ -138,8 +188,9 @@ impl Dyno {
             .site(self.slot, &self.want.slug)
             .await
             .map_err(|error| chain(&error))?;
-        let spec = command::spec(&self.want, &site);
-        let secrets = command::secrets(&self.want);
+        let way = self.way.as_ref().ok_or("no way was chosen")?;
+        let spec = command::spec(&self.want, &site, way);
+        let secrets = command::secrets(&self.want, self.port());
         let started = self
             .ctx
             .nursery
@@ -236,7 +287,8 @@ impl Dyno {
             dyno: self.want.dyno,
             state,
             at_us: crate::now_us(),
-            address: (state == State::Up && self.is_routed()).then(|| self.address()),
+            address: self.address_when(state),
+            network: self.network_when(state),
             exit_code,
             failure,
         };
@@ -250,8 +302,29 @@ impl Dyno {
         self.want.purpose == Purpose::Formation && self.want.name.process_type.is_web()
     }
 
-    fn address(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.ctx.range.dyno_address(self.slot), ISOLATED_PORT)
+    /// PORT of this run.
+    pub(crate) fn port(&self) -> u16 {
+        let way = self.way.as_ref();
+        way.map_or(ISOLATED_PORT, |way| way.port(self.slot))
+    }
+
+    /// The mode of this run.
+    pub(crate) fn mode(&self) -> Mode {
+        match &self.way {
+            Some(way) if way.is_central() => Mode::Central,
+            _ => Mode::Isolated,
+        }
+    }
+
+    fn address_when(&self, state: State) -> Option<SocketAddrV4> {
+        let way = self.way.as_ref()?;
+        let is_reached = state == State::Up && self.is_routed();
+        is_reached.then(|| way.address(self.ctx.range, self.slot))
+    }
+
+    fn network_when(&self, state: State) -> Option<Network> {
+        let runs = matches!(state, State::Starting | State::Up);
+        self.way.as_ref().filter(|_| runs).map(Way::network)
     }
 
     /// Its run folder.

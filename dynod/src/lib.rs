@@ -7,8 +7,11 @@
 
 mod node;
 mod plan;
+mod context;
 mod dyno;
 mod life;
+mod way;
+mod seats;
 mod command;
 mod program;
 mod slug;
@@ -21,6 +24,7 @@ mod lines;
 mod log;
 mod crash;
 mod saved;
+mod answers;
 mod nursery;
 
 use link::config::Config;
@@ -68,11 +72,12 @@ async fn serve(config: &Config) -> Result<(), DynodError> {
     let watching = tokio::spawn(watcher.clone().run());
     let saved = saved::Saved::open(config.data_dir.join("node/dynod"))
         .map_err(failed("open the saved orders"))?;
-    let feed = link::feed::connect(config, Role::Dynod);
+    let (feed, queries) = link::feed::connect_and_answer(config, Role::Dynod);
     let mut state = feed.state.clone();
-    let ctx = node::Context::new(config, (nursery, slugs, log, watcher, feed));
+    let ctx = context::Context::new(config, (nursery, slugs, log, watcher, feed));
+    let answering = tokio::spawn(answers::serve(ctx.clone(), queries));
     let mut node = node::Node::begin(ctx, saved).map_err(failed("read the orders of this node"))?;
-    tokio::pin!(watching);
+    tokio::pin!(watching, answering);
     loop {
         tokio::select! {
             () = stop.requested() => return Ok(()),
@@ -84,6 +89,10 @@ async fn serve(config: &Config) -> Result<(), DynodError> {
                 Err(_) => return Ok(()),
             },
             () = node.reap() => {}
+            ended = &mut answering => {
+                let reason = ended.err().map_or("the feed is gone".to_owned(), |e| e.to_string());
+                return Err(failed("answer the api")(std::io::Error::other(reason)));
+            }
             ended = &mut watching => {
                 let error = match ended {
                     Ok(result) => result.err().unwrap_or_else(|| std::io::ErrorKind::Other.into()),

@@ -6,7 +6,6 @@ use crate::watch::Watched;
 use crate::{attach, command, lines, output};
 use model::dyno::{Purpose, State};
 use model::limits::STOP_TIMEOUT_MS;
-use model::network::ISOLATED_PORT;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +19,8 @@ const OUTPUT_GRACE: Duration = Duration::from_secs(2);
 /// SIGHUP is sent so often, so far apart, to a one-off whose connection is gone; then SIGKILL.
 const HANGUPS: u8 = 4;
 const HANGUP_PAUSE: Duration = Duration::from_secs(5);
+/// Refusals that a boot failure names.
+const REFUSALS_MAX: usize = 5;
 /// What is told of a keeper that was killed itself, and all its processes with it.
 const KILLED: i32 = 137;
 
@@ -117,6 +118,8 @@ struct Life<'a> {
     dyno: &'a mut Dyno,
     ending: Ending,
     listeners: Vec<String>,
+    has_said_unbound: bool,
+    refusals: Vec<String>,
     started_us: u64,
     deadline: Option<(Instant, Deadline)>,
     is_stopping: bool,
@@ -142,6 +145,8 @@ pub(crate) async fn follow(
         dyno,
         ending: Ending::default(),
         listeners: Vec::new(),
+        has_said_unbound: false,
+        refusals: Vec::new(),
         started_us: crate::now_us(),
         deadline,
         is_stopping: false,
@@ -239,8 +244,11 @@ impl Life<'_> {
                     self.dyno.report(State::Starting, None, None).await;
                 }
             }
-            Report::Up(_) => self.up(is_quiet).await,
-            Report::Listening(listeners) => self.listeners = listeners,
+            Report::Up(_) if self.dyno.is_routed() => self.up(is_quiet).await,
+            // Any other dyno is up once it runs.
+            Report::Up(_) => {}
+            Report::Listening(listeners) => self.listen(listeners, is_quiet),
+            Report::Refused(what) => self.refused(what, is_quiet),
             Report::OutOfMemory => {
                 self.dyno.say_out_of_memory();
                 let mib = self.dyno.want.size.facts().memory_mib;
@@ -251,6 +259,28 @@ impl Life<'_> {
                 self.ending.exit_code = Some(code);
                 self.ending.ran_us = at_us.saturating_sub(self.started_us);
             }
+        }
+    }
+
+    fn listen(&mut self, listeners: Vec<String>, is_quiet: bool) {
+        self.listeners = listeners;
+        let mode = self.dyno.mode();
+        let mut unbound = self.listeners.iter();
+        if let Some(one) = unbound.find(|one| lines::is_unbound(mode, one))
+            && !std::mem::replace(&mut self.has_said_unbound, true)
+            && !is_quiet
+        {
+            self.dyno.say(lines::unbound(one));
+        }
+    }
+
+    /// What is read at an adoption was logged before, or came while nobody looked.
+    fn refused(&mut self, what: String, is_quiet: bool) {
+        if !is_quiet {
+            self.dyno.say(lines::refused(&what));
+        }
+        if self.refusals.len() < REFUSALS_MAX {
+            self.refusals.push(what);
         }
     }
 
@@ -284,8 +314,7 @@ impl Life<'_> {
             Deadline::Boot => {
                 let seconds = self.dyno.want.boot_timeout_ms / 1000;
                 self.dyno.say(lines::boot_timeout(seconds));
-                let why = lines::not_listening(ISOLATED_PORT, &self.listeners);
-                self.ending.failure = Some(format!("{} ({why})", lines::boot_timeout(seconds)));
+                self.ending.failure = Some(self.boot_failure(seconds));
                 self.kill().await;
             }
             Deadline::Kill => {
@@ -299,6 +328,20 @@ impl Life<'_> {
             }
             Deadline::Hangup(count) => self.hang_up(count + 1).await,
         }
+    }
+
+    fn boot_failure(&self, seconds: u64) -> String {
+        let (mode, port) = (self.dyno.mode(), self.dyno.port());
+        let why = lines::not_listening(mode, port, &self.listeners);
+        self.with_refusals(format!("{} ({why})", lines::boot_timeout(seconds)))
+    }
+
+    /// What a program is refused is often why it does not come up.
+    fn with_refusals(&self, what: String) -> String {
+        if self.refusals.is_empty() {
+            return what;
+        }
+        format!("{what}\nit was refused: {}", self.refusals.join(", "))
     }
 
     async fn detached(&mut self, end: Option<attach::End>) {
@@ -332,7 +375,8 @@ impl Life<'_> {
             } else {
                 ""
             };
-            self.ending.failure = Some(format!("its process exited with status {code}{what}"));
+            let what = format!("its process exited with status {code}{what}");
+            self.ending.failure = Some(self.with_refusals(what));
         }
         self.ending
     }

@@ -1,85 +1,33 @@
 //! The dynos of this node: what the api wants against what runs.
 
-use crate::crash::Policy;
+use crate::context::Context;
 use crate::dyno::{self, Begin};
-use crate::log::Log;
-use crate::nursery::Nursery;
 use crate::plan::{Action, free_slot, plan};
 use crate::saved::Saved;
-use crate::slug::Slugs;
-use crate::watch::Watcher;
+use crate::seats::Seats;
+use crate::way::{self, Way};
 use crate::{command, output};
-use link::config::Config;
-use link::feed::{Feed, State};
+use link::feed::State;
 use model::app;
 use model::dyno::{self as noun, Id, Purpose, Want};
 use model::feed::{DynoChange, Event, Item};
-use model::network::{Range, SLOTS_MAX};
+use model::network::SLOTS_MAX;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What every dyno's task uses; cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Context {
-    pub(crate) config: Arc<Config>,
-    pub(crate) nursery: Nursery,
-    pub(crate) slugs: Slugs,
-    pub(crate) log: Log,
-    pub(crate) watcher: Watcher,
-    pub(crate) feed: Feed,
-    pub(crate) range: Range,
-    pub(crate) dynos: PathBuf,
-    pub(crate) policy: Policy,
-    reports: Arc<Mutex<BTreeMap<Id, DynoChange>>>,
-}
-
-impl Context {
-    /// Puts everything together that a dyno's task uses.
-    pub(crate) fn new(config: &Config, parts: (Nursery, Slugs, Log, Watcher, Feed)) -> Self {
-        let (nursery, slugs, log, watcher, feed) = parts;
-        Self {
-            range: config.network,
-            dynos: config.run_dir.join("dynos"),
-            config: Arc::new(config.clone()),
-            nursery,
-            slugs,
-            log,
-            watcher,
-            feed,
-            policy: Policy::from(config.dynod),
-            reports: Arc::default(),
-        }
-    }
-
-    /// Keeps the last word about a dyno, to be said again to an api that was started anew.
-    pub(crate) fn remember(&self, change: &DynoChange, ended: bool) {
-        let mut reports = self.reports.lock().expect("nobody panics while holding it");
-        if ended {
-            reports.remove(&change.dyno);
-        } else {
-            reports.insert(change.dyno, change.clone());
-        }
-    }
-
-    async fn say_all_again(&self) {
-        let reports = self
-            .reports
-            .lock()
-            .expect("nobody panics while holding it")
-            .clone();
-        for change in reports.into_values() {
-            self.feed.event(Event::Dyno(change)).await;
-        }
-    }
-}
-
 struct Handle {
     slot: u16,
     stop: watch::Sender<bool>,
+}
+
+/// A dyno that an earlier dynod started.
+struct Found {
+    slot: u16,
+    way: Way,
 }
 
 /// All dynos of the node.
@@ -91,7 +39,7 @@ pub(crate) struct Node {
     /// One-offs that ended and that the api has not taken back yet: they do not run twice.
     ended: BTreeSet<Id>,
     /// Started by an earlier dynod and not claimed yet.
-    found: BTreeMap<Id, u16>,
+    found: BTreeMap<Id, Found>,
     apps: BTreeSet<app::Id>,
     tasks: JoinSet<Id>,
     was_live: bool,
@@ -103,7 +51,7 @@ impl Node {
         let wants = saved.load()?;
         let (orders, newest) = watch::channel(wants.clone());
         tokio::spawn(save(saved, newest));
-        let found = leftovers(&ctx.dynos)?;
+        let found = leftovers(&ctx.dynos, &ctx.seats)?;
         tracing::info!(
             dynos = found.len(),
             orders = wants.len(),
@@ -169,9 +117,9 @@ impl Node {
                 }
             }
         }
-        for (id, slot) in std::mem::take(&mut self.found) {
-            tracing::info!(dyno.id = %id, dyno.slot = slot, "a dyno runs that nobody wants: it is stopped");
-            self.tasks.spawn(clear(self.ctx.clone(), id, slot));
+        for (id, found) in std::mem::take(&mut self.found) {
+            tracing::info!(dyno.id = %id, dyno.slot = found.slot, "a dyno runs that nobody wants: it is stopped");
+            self.tasks.spawn(clear(self.ctx.clone(), id, found));
             self.stopping.insert(id);
         }
         self.forget_apps(state);
@@ -193,13 +141,11 @@ impl Node {
 
     fn start(&mut self, want: Want) {
         let id = want.dyno;
-        let adopted = self.found.remove(&id);
-        let begin = if adopted.is_some() {
-            Begin::Adopt
-        } else {
-            Begin::Start
+        let (slot, begin) = match self.found.remove(&id) {
+            Some(found) => (Some(found.slot), Begin::Adopt(found.way)),
+            None => (self.free_slot(), Begin::Start),
         };
-        let Some(slot) = adopted.or_else(|| self.free_slot()) else {
+        let Some(slot) = slot else {
             tracing::error!(app.name = %want.app_name, dyno.name = %want.name, "this node has no free slot");
             return;
         };
@@ -214,7 +160,7 @@ impl Node {
             .dynos
             .values()
             .map(|handle| handle.slot)
-            .chain(self.found.values().copied())
+            .chain(self.found.values().map(|found| found.slot))
             .collect();
         free_slot(&taken, SLOTS_MAX)
     }
@@ -264,6 +210,7 @@ async fn report_lost(ctx: Context, dyno: Id) {
         state: noun::State::Complete,
         at_us: crate::now_us(),
         address: None,
+        network: None,
         exit_code: Some(137),
         failure: Some("it ended while this node was not looked after".to_owned()),
     };
@@ -288,7 +235,7 @@ async fn save(saved: Saved, mut orders: watch::Receiver<Vec<Want>>) {
 }
 
 /// Dynos in the run folder, by the note that was given at their start.
-fn leftovers(folder: &Path) -> std::io::Result<BTreeMap<Id, u16>> {
+fn leftovers(folder: &Path, seats: &Seats) -> std::io::Result<BTreeMap<Id, Found>> {
     let mut found = BTreeMap::new();
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -305,8 +252,8 @@ fn leftovers(folder: &Path) -> std::io::Result<BTreeMap<Id, u16>> {
             continue;
         };
         let note = std::fs::read_to_string(entry.path().join("spec")).unwrap_or_default();
-        if let Some(id) = Id::parse(note.trim()) {
-            found.insert(id, slot);
+        if let Some((id, way)) = way::read_note(&note, seats) {
+            found.insert(id, Found { slot, way });
         } else {
             tracing::warn!(dyno.slot = slot, "a dyno's folder does not say whose it is");
         }
@@ -315,7 +262,8 @@ fn leftovers(folder: &Path) -> std::io::Result<BTreeMap<Id, u16>> {
 }
 
 /// Stops a dyno that nobody knows, and removes it.
-async fn clear(ctx: Context, id: Id, slot: u16) -> Id {
+async fn clear(ctx: Context, id: Id, found: Found) -> Id {
+    let slot = found.slot;
     let name = command::sandbox_id(slot);
     let gone = async {
         ctx.nursery
@@ -334,5 +282,6 @@ async fn clear(ctx: Context, id: Id, slot: u16) -> Id {
     if let Err(error) = gone.await {
         tracing::error!(%error, dyno.slot = slot, "failed to clear a dyno");
     }
+    drop(found.way);
     id
 }

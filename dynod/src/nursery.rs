@@ -1,7 +1,7 @@
 //! The nursery from async code: blocking calls on threads of their own, and a new connection when
 //! the nursery was replaced.
 
-use sandbox::{Client, Error, Living, Secrets, Spec, Started};
+use sandbox::{Client, Error, Facts, PortReport, Secrets, Spec, Started};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -27,14 +27,15 @@ impl Nursery {
         }
     }
 
-    /// Starts a command. Not tried again once it was asked: it may run.
+    /// Starts a command. Not tried again once it was asked: it may run. So a question before it
+    /// waits for a nursery that is being replaced.
     pub(crate) async fn start(
         &self,
         spec: Spec,
         secrets: Secrets,
         files: Vec<OwnedFd>,
     ) -> Result<Started, Error> {
-        self.list().await?;
+        self.facts().await?;
         self.once(move |client| {
             let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
             client.start(&spec, &secrets, &files)
@@ -54,9 +55,21 @@ impl Nursery {
         self.again(move |client| client.remove(&id)).await
     }
 
-    /// The dynos that live.
-    pub(crate) async fn list(&self) -> Result<Vec<Living>, Error> {
-        self.again(Client::list).await
+    /// What can be had on this machine now.
+    pub(crate) async fn facts(&self) -> Result<Facts, Error> {
+        self.again(Client::facts).await
+    }
+
+    /// What the network of a dyno lets in, and what it refused.
+    pub(crate) async fn port(&self, id: &str) -> Result<PortReport, Error> {
+        let id = id.to_owned();
+        self.again(move |client| client.port(&id)).await
+    }
+
+    /// What each step of a dyno's start took, microseconds.
+    pub(crate) async fn start_steps(&self, id: &str) -> Result<Vec<(String, u32)>, Error> {
+        let id = id.to_owned();
+        self.again(move |client| client.start_steps(&id)).await
     }
 
     async fn again<T: Send + 'static>(

@@ -66,9 +66,10 @@ async fn start(dyno: &Dyno) -> Result<(Started, pipe::Sender, pipe::Receiver), S
         .try_clone()
         .map_err(|error| error.to_string())?;
     let files = vec![inside_input, inside_output, errors];
+    let way = dyno.way.as_ref().ok_or("no way was chosen")?;
     let (spec, secrets) = (
-        command::spec(&dyno.want, &site),
-        command::secrets(&dyno.want),
+        command::spec(&dyno.want, &site, way),
+        command::secrets(&dyno.want, dyno.port()),
     );
     let started = dyno
         .ctx

@@ -59,7 +59,10 @@ impl Saved {
             .key
             .open_in_place(nonce, Aad::empty(), body)
             .map_err(|_| broken("the saved orders do not fit their key"))?;
-        serde_json::from_slice(text).map_err(std::io::Error::from)
+        let orders: Vec<serde_json::Value> = serde_json::from_slice(text)?;
+        let orders = orders.into_iter().map(with_owner);
+        let orders: Result<Vec<Want>, _> = orders.map(serde_json::from_value).collect();
+        Ok(orders?)
     }
 
     /// Saves all orders; after a power cut either these are there or the ones before.
@@ -72,6 +75,18 @@ impl Saved {
             .map_err(|_| broken("the orders cannot be sealed"))?;
         write_whole(&self.folder, "wants", &[&nonce, &body])
     }
+}
+
+/// Orders of before dynos had networks in common name no owner. Until the api says it the app
+/// stands for it, which shares its network with nobody.
+fn with_owner(mut order: serde_json::Value) -> serde_json::Value {
+    if let Some(fields) = order.as_object_mut()
+        && !fields.contains_key("owner")
+        && let Some(app) = fields.get("app").cloned()
+    {
+        fields.insert("owner".to_owned(), app);
+    }
+    order
 }
 
 fn make_key(folder: &Path, path: &Path) -> std::io::Result<Vec<u8>> {
@@ -123,8 +138,12 @@ mod tests {
         saved.store(&[&order]).unwrap();
         assert_eq!(
             Saved::open(folder.clone()).unwrap().load().unwrap(),
-            [order]
+            std::slice::from_ref(&order)
         );
+        let mut old = serde_json::to_value(&order).unwrap();
+        old.as_object_mut().unwrap().remove("owner").unwrap();
+        let old: Want = serde_json::from_value(with_owner(old)).unwrap();
+        assert_eq!(old.owner.to_string(), order.app.to_string());
         let bytes = std::fs::read(folder.join("wants")).unwrap();
         assert!(!bytes.windows(5).any(|window| window == b"hello"));
         std::fs::remove_file(folder.join("key")).unwrap();

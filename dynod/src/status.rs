@@ -13,6 +13,8 @@ pub(crate) enum Report {
     Started(u64),
     /// Everything that listens now, as `ADDRESS:PORT`.
     Listening(Vec<String>),
+    /// The kernel refused something; told once of each kind.
+    Refused(String),
     /// It listens on its PORT since then, Unix microseconds.
     Up(u64),
     /// The kernel killed it for its memory.
@@ -40,6 +42,7 @@ pub(crate) fn parse(line: &str) -> Option<Report> {
         "up" => Some(Report::Up(time(first))),
         "oom" => Some(Report::OutOfMemory),
         "dropped" => Some(Report::Dropped(time(first))),
+        "refused" => refused(line),
         "listening" => Some(Report::Listening(listeners(first?))),
         "exit" => Some(Report::Exited {
             code: first?.parse().ok()?,
@@ -51,6 +54,12 @@ pub(crate) fn parse(line: &str) -> Option<Report> {
         }),
         _ => None,
     }
+}
+
+/// `refused WHAT UNIX_US`, where WHAT has blanks.
+fn refused(line: &str) -> Option<Report> {
+    let (what, _) = line.strip_prefix("refused ")?.rsplit_once(' ')?;
+    Some(Report::Refused(what.to_owned()))
 }
 
 fn listeners(text: &str) -> Vec<String> {
@@ -108,6 +117,13 @@ mod tests {
                     "[::]:81".into(),
                 ])),
             ),
+            (
+                "refused connect to 10.201.0.4:10001 (ECONNREFUSED) 21",
+                Some(Report::Refused(
+                    "connect to 10.201.0.4:10001 (ECONNREFUSED)".into(),
+                )),
+            ),
+            ("refused 21", None),
             ("exit 3 22", Some(Report::Exited { code: 3, at_us: 22 })),
             (
                 "signal 9 23",

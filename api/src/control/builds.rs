@@ -291,11 +291,13 @@ fn ended(platform: &Platform, build: Build) -> Result<Answer, Failure> {
         } => {
             let app = platform.records.app(build.app)?;
             let app = app.ok_or_else(Failure::no_such_app)?;
+            let fallback = platform.fleet.look(|view| view.fallback(app.id, release));
             Ok(Answer::Released {
                 number: release,
                 url: platform.config.app_url(&app.name),
                 release_ms,
                 start_ms,
+                fallback,
             })
         }
         BuildState::NotReleased { reason, lines, .. } => Ok(Answer::NotReleased { reason, lines }),

@@ -54,6 +54,11 @@ async fn read(peer: &Peer, mut stream: OwnedReadHalf, asks: &mut Asks) -> Result
             }
             Up::Ask { n, ask } => asks.begin(n, ask)?,
             Up::Forget { n } => asks.forget(n).await,
+            Up::Reply { n, reply } => {
+                let number = peer.subscription.get();
+                let number = number.ok_or(PeerError::Protocol("a reply to no question"))?;
+                peer.platform.feeds.replied(*number, n, reply);
+            }
         }
     }
     Ok(())

@@ -34,6 +34,8 @@ pub(super) struct Answer {
     size: &'static str,
     state: &'static str,
     attach_url: Option<String>,
+    /// Ours; none before a node has reported it.
+    network: Option<model::dyno::Network>,
     release: ReleaseRef,
     app: Ref,
     created_at: Stamp,
@@ -49,11 +51,12 @@ struct ReleaseRef {
 impl Answer {
     fn of(platform: &Platform, app: &App, want: &Want) -> Result<Self, Failure> {
         let release = platform.records.release(app.id, want.release)?;
-        let (state, since_us) = platform.fleet.look(|view| {
-            let since_us = view.observed(want.dyno).map(|seen| seen.at_us);
+        let (state, since_us, network) = platform.fleet.look(|view| {
+            let seen = view.observed(want.dyno);
             (
                 view.state(want.dyno),
-                since_us.unwrap_or(want.created_at_us),
+                seen.map_or(want.created_at_us, |seen| seen.at_us),
+                seen.and_then(|seen| seen.network.clone()),
             )
         });
         let state = match state {
@@ -68,6 +71,7 @@ impl Answer {
             size: want.size.name(),
             state: state.word(),
             attach_url: None,
+            network,
             release: ReleaseRef {
                 id: release.map(|release| release.id).unwrap_or_default(),
                 version: want.release.0,
@@ -89,7 +93,8 @@ fn visible(platform: &Platform, app: &App) -> Vec<Arc<Want>> {
     wants
 }
 
-fn find(platform: &Platform, app: &App, text: &str) -> Result<Arc<Want>, Failure> {
+/// The dyno of a name or id.
+pub(super) fn find(platform: &Platform, app: &App, text: &str) -> Result<Arc<Want>, Failure> {
     visible(platform, app)
         .into_iter()
         .find(|want| want.name.to_string() == text || want.dyno.to_string() == text)

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::{
     account, apps, authorizations, buildpacks, builds, collaborators, config_vars, domains, dynos,
-    formation, log_sessions, outputs, releases, slugs, sources, stacks, status, unbuilt,
+    formation, inspect, log_sessions, outputs, releases, slugs, sources, stacks, status, unbuilt,
 };
 use crate::platform::Platform;
 use axum::Router;
@@ -118,6 +118,8 @@ fn of_dynos() -> Vec<(&'static str, Route)> {
             "/apps/{app}/formations/{type}/actions/stop",
             post(dynos::stop_type),
         ),
+        ("/paas/apps/{app}/dynos/{dyno}/port", get(inspect::port)),
+        ("/paas/apps/{app}/dynos/{dyno}/start", get(inspect::start)),
     ]
 }
 

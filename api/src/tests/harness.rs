@@ -13,6 +13,7 @@ use link::frame;
 use link::stop::{Stop, Trigger};
 use model::account::Email;
 use model::feed::{Answer, Ask, Down, Event, Hello, Item, Key, Purpose, Role, Up};
+use model::query::Query;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -184,6 +185,7 @@ impl World {
             progress: Vec::new(),
             acknowledged: 0,
             refused: None,
+            queries: Vec::new(),
             n: 0,
         }
     }
@@ -197,6 +199,7 @@ pub(crate) struct Peer {
     pub(crate) progress: Vec<String>,
     pub(crate) acknowledged: u64,
     pub(crate) refused: Option<String>,
+    pub(crate) queries: Vec<(u64, Query)>,
     n: u64,
 }
 
@@ -223,6 +226,7 @@ impl Peer {
                 self.answers.insert(n, answer);
             }
             Down::Refused { message } => self.refused = Some(message),
+            Down::Query { n, query } => self.queries.push((n, query)),
             Down::Ready => {}
         }
     }

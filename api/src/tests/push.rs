@@ -48,7 +48,7 @@ fn start(app: model::app::Id, account: account::Id, commit: &str) -> Ask {
     }
 }
 
-fn release(order: &BuildOrder, commit: &str, types: &[&str]) -> Ask {
+pub(super) fn release(order: &BuildOrder, commit: &str, types: &[&str]) -> Ask {
     Ask::Release {
         build: order.build,
         slug: Digest::new([commit.as_bytes()[0]; 32]),
@@ -62,6 +62,7 @@ pub(super) fn change(want: &Want, state: State) -> Event {
         state,
         at_us: 1,
         address: (state == State::Up).then(|| "10.201.128.2:5000".parse().unwrap()),
+        network: None,
         exit_code: None,
         failure: None,
     })

@@ -91,6 +91,14 @@ pub(crate) fn released(number: release::Number, url: &str) -> Vec<String> {
     ])
 }
 
+/// Its dynos run in another way than slugs do elsewhere.
+pub(crate) fn isolated(reason: &str) -> Vec<String> {
+    lines(&[
+        &mark(&format!("Its dynos run isolated, not central: {reason}")),
+        "       They are served all the same; on the server, paas doctor says more.",
+    ])
+}
+
 /// The last lines of a good push.
 pub(crate) fn closing(times: &Times, artifact: &Manifest) -> Vec<String> {
     let is_image = artifact.image.is_some();
@@ -224,6 +232,11 @@ mod tests {
         check(
             &released(release::Number(14), "http://hello.paas.localhost/"),
             "       Released v14\n       http://hello.paas.localhost/ deployed to paas",
+        );
+        check(
+            &isolated("bpf() is refused"),
+            " !     Its dynos run isolated, not central: bpf() is refused\n       They are served all \
+             the same; on the server, paas doctor says more.",
         );
         let times = Times {
             receive_ms: 60,

@@ -7,7 +7,7 @@ mod faults;
 
 use faults::Table;
 use model::limits::{BUILD_TIMEOUT_S, RELEASE_PHASE_TIMEOUT_S};
-use model::{app, instance, network};
+use model::{app, dyno, instance, network};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,8 @@ pub struct Router {
     pub threads: usize,
 }
 
-/// `[dynod]`: the crash policy. The first restart is immediate, then waits double.
+/// `[dynod]`: the network of slugs, and the crash policy: the first restart is immediate, then
+/// waits double.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dynod {
     /// The wait before the second restart, milliseconds. `crash_wait_first_ms = 10_000`
@@ -82,6 +83,9 @@ pub struct Dynod {
     pub crash_wait_max_ms: u64,
     /// A dyno that was up so long starts afresh, milliseconds. `crash_reset_ms = 600_000`
     pub crash_reset_ms: u64,
+    /// Where slugs run; central only where the node can. `slug_network = "central"`, or
+    /// `"isolated"`
+    pub slug_network: dyno::Mode,
 }
 
 impl Default for Dynod {
@@ -91,6 +95,7 @@ impl Default for Dynod {
             crash_wait_first_ms: 10_000,
             crash_wait_max_ms: 1_200_000,
             crash_reset_ms: 600_000,
+            slug_network: dyno::Mode::Central,
         }
     }
 }
@@ -195,6 +200,7 @@ impl Config {
                     .take("crash_wait_first_ms", || usual.crash_wait_first_ms),
                 crash_wait_max_ms: dynod.take("crash_wait_max_ms", || usual.crash_wait_max_ms),
                 crash_reset_ms: dynod.take("crash_reset_ms", || usual.crash_reset_ms),
+                slug_network: dynod.take("slug_network", || usual.slug_network),
             },
             instance,
         };
@@ -315,7 +321,7 @@ mod tests {
     fn values_are_taken() {
         let config = read(
             "instance = 'pt0a1b2c'\nhttp_port = 8080\ndomain = 'x.test'\nnetwork = '10.202.0.0/16'\n\
-             [build.env]\nPIP_INDEX_URL = 'http://m/'\n[dynod]\ncrash_reset_ms = 5\n[router]\nthreads = 2",
+             [build.env]\nPIP_INDEX_URL = 'http://m/'\n[dynod]\ncrash_reset_ms = 5\nslug_network = 'isolated'\n[router]\nthreads = 2",
         )
         .unwrap();
         let hello = app::Name::parse("hello").unwrap();
@@ -324,6 +330,7 @@ mod tests {
         assert_eq!(config.git_url(&hello), "http://git.x.test:8080/hello.git");
         assert_eq!(config.build.env.get("PIP_INDEX_URL").unwrap(), "http://m/");
         assert_eq!((config.dynod.crash_reset_ms, config.router.threads), (5, 2));
+        assert_eq!(config.dynod.slug_network, dyno::Mode::Isolated);
     }
 
     #[test]
@@ -335,6 +342,10 @@ mod tests {
                 "http_port: invalid type: string \"x\", expected u16; colour: no such key; dynod.speed: no such key",
             ),
             ("build = 3", "build: has to be a table"),
+            (
+                "[dynod]\nslug_network = 'host'",
+                "dynod.slug_network: unknown variant `host`, expected `central` or `isolated`",
+            ),
             (
                 "domain = 'A'",
                 "domain: a domain is lower-case labels of letters, digits and dashes, like paas.localhost",

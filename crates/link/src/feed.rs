@@ -1,5 +1,5 @@
 //! The feed from the api, as a role sees it: the state it shall bring about, events it reports,
-//! questions it asks. Messages: [`model::feed`].
+//! questions it asks, questions it answers. Messages: [`model::feed`].
 //!
 //! One background task holds the connection and makes it again for ever. What was reported and not
 //! yet acknowledged, and what was asked and not yet answered, is sent again over the next one. The
@@ -8,18 +8,21 @@
 mod connection;
 mod once;
 mod outbox;
+mod queries;
 mod state;
 
 use crate::config::Config;
 use connection::Peer;
 use model::feed::{Answer, Ask, Event, Role};
 use outbox::{Outbox, Reply};
+use queries::Desk;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use once::{AskOnceError, StreamError, ask_once, stream};
+pub use queries::{Asked, Queries};
 pub use state::State;
 
 /// A role's end of the feed. Clones share one connection; it closes with the last.
@@ -47,17 +50,27 @@ pub enum AskError {
 
 /// Begins to hold a feed. Inside a tokio runtime; returns at once, the connection follows.
 pub fn connect(config: &Config, role: Role) -> Feed {
-    connect_to(Peer {
+    connect_to(peer(config, role), Desk::closed())
+}
+
+/// The same for a role that the api asks questions.
+pub fn connect_and_answer(config: &Config, role: Role) -> (Feed, Queries) {
+    let (desk, queries) = Desk::open();
+    (connect_to(peer(config, role), desk), queries)
+}
+
+fn peer(config: &Config, role: Role) -> Peer {
+    Peer {
         socket: config.control_socket(),
         node: config.node.clone(),
         role,
-    })
+    }
 }
 
-fn connect_to(peer: Peer) -> Feed {
+fn connect_to(peer: Peer, desk: Desk) -> Feed {
     let outbox = Arc::new(Outbox::default());
     let (sender, state) = watch::channel(State::default());
-    let task = tokio::spawn(connection::hold(peer, Arc::clone(&outbox), sender));
+    let task = tokio::spawn(connection::hold(peer, Arc::clone(&outbox), desk, sender));
     Feed {
         state,
         shared: Arc::new(Shared { outbox, task }),

@@ -4,7 +4,7 @@ use crate::process::Type;
 use crate::size::Size;
 use crate::slug::Manifest;
 use crate::text::id_type;
-use crate::{app, release};
+use crate::{account, app, release};
 use std::collections::BTreeMap;
 
 id_type!(
@@ -101,6 +101,58 @@ impl std::fmt::Display for State {
     }
 }
 
+/// The ways in which a dyno can be on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// In the net namespace that the dynos of its owner share on a node: the kernel holds its PORT
+    /// for its cgroup.
+    Central,
+    /// In a net namespace of its own: iptables inside hold its PORT.
+    Isolated,
+}
+
+impl Mode {
+    /// The word in configuration and in the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Central => "central",
+            Self::Isolated => "isolated",
+        }
+    }
+}
+
+/// The way in which a dyno is on the network.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase", tag = "mode")]
+pub enum Network {
+    /// [`Mode::Central`]
+    Central,
+    /// [`Mode::Isolated`]
+    Isolated {
+        /// Why not central, as a slug is where it can be; a sentence without a full stop.
+        fallback: Option<String>,
+    },
+}
+
+impl Network {
+    /// Which of the two.
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Central => Mode::Central,
+            Self::Isolated { .. } => Mode::Isolated,
+        }
+    }
+
+    /// Why it is not central although a slug is where it can be.
+    pub fn fallback(&self) -> Option<&str> {
+        match self {
+            Self::Central => None,
+            Self::Isolated { fallback } => fallback.as_deref(),
+        }
+    }
+}
+
 /// The order to run one dyno: all that a dynod needs to know of it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Want {
@@ -110,6 +162,8 @@ pub struct Want {
     pub name: Name,
     /// Whose.
     pub app: app::Id,
+    /// Whose the app is: the dynos of one owner share a network on a node.
+    pub owner: account::Id,
     /// The app's name today, for log lines and DYNO metadata.
     pub app_name: app::Name,
     /// Of which release.

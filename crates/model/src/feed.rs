@@ -10,6 +10,7 @@ mod build;
 
 pub use build::{Artifact, BuildOrder, Pending, Place, Source};
 
+use crate::query::{Query, Reply};
 use crate::route::Route;
 use crate::slug::Manifest;
 use crate::{account, app, digest::Digest, dyno, release};
@@ -56,6 +57,13 @@ pub enum Up {
     Forget {
         /// Which question.
         n: u64,
+    },
+    /// To [`Down::Query`], with its number.
+    Reply {
+        /// The api's number of the question.
+        n: u64,
+        /// What.
+        reply: Reply,
     },
 }
 
@@ -129,6 +137,14 @@ pub enum Down {
         n: u64,
         /// What.
         answer: Answer,
+    },
+    /// A question to a node; answered by [`Up::Reply`] with the same number, or not at all: the
+    /// api waits [`crate::limits::QUERY_TIMEOUT_MS`].
+    Query {
+        /// The api's number of it, never given out twice.
+        n: u64,
+        /// What is asked.
+        query: Query,
     },
     /// The stream begins with the next byte.
     Ready,
@@ -220,6 +236,8 @@ pub struct DynoChange {
     pub at_us: u64,
     /// Where it listens, when it is up and web.
     pub address: Option<SocketAddrV4>,
+    /// In which way it is on the network, as long as it runs.
+    pub network: Option<dyno::Network>,
     /// How its process ended: the exit code, or 128 + signal.
     pub exit_code: Option<i32>,
     /// Why it crashed, in one or more lines for the person who pushed: what it listened on, R10,
@@ -307,6 +325,8 @@ pub enum Answer {
         release_ms: u64,
         /// Time from then until all new web dynos were up, milliseconds.
         start_ms: u64,
+        /// Why its web dynos run isolated, where they would run central if they could.
+        fallback: Option<String>,
     },
     /// To `Release`: the old release serves on.
     NotReleased {
@@ -363,6 +383,7 @@ pub enum Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query;
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
@@ -419,11 +440,58 @@ mod tests {
                     state: dyno::State::Up,
                     at_us: 5,
                     address: Some("10.201.128.2:5000".parse().unwrap()),
+                    network: Some(dyno::Network::Isolated {
+                        fallback: Some("no bpf".to_owned()),
+                    }),
                     exit_code: None,
                     failure: None,
                 }),
             },
-            r#"{"up":"event","n":3,"event":{"event":"dyno","dyno":"00000000-0000-4000-8000-000000000002","state":"up","at_us":5,"address":"10.201.128.2:5000","exit_code":null,"failure":null}}"#,
+            r#"{"up":"event","n":3,"event":{"event":"dyno","dyno":"00000000-0000-4000-8000-000000000002","state":"up","at_us":5,"address":"10.201.128.2:5000","network":{"mode":"isolated","fallback":"no bpf"},"exit_code":null,"failure":null}}"#,
+        );
+    }
+
+    #[test]
+    fn queries_and_replies() {
+        let dyno = dyno::Id::parse("00000000-0000-4000-8000-000000000002").unwrap();
+        golden(
+            &Down::Query {
+                n: 4,
+                query: Query::Port { dyno },
+            },
+            r#"{"down":"query","n":4,"query":{"query":"port","dyno":"00000000-0000-4000-8000-000000000002"}}"#,
+        );
+        let refusal = query::Refusal {
+            what: "connect to 10.201.0.4:10001".to_owned(),
+            errno: 111,
+            count: 2,
+        };
+        let port = query::Port {
+            network: dyno::Network::Central,
+            address: "10.201.0.3".parse().unwrap(),
+            port: 10_000,
+            listening: vec!["10.201.0.3:10000".parse().unwrap()],
+            refusals: vec![refusal],
+            bytes_in: 1,
+            bytes_out: 2,
+        };
+        golden(
+            &Up::Reply {
+                n: 4,
+                reply: Reply::Port(port),
+            },
+            r#"{"up":"reply","n":4,"reply":{"reply":"port","network":{"mode":"central"},"address":"10.201.0.3","port":10000,"listening":["10.201.0.3:10000"],"refusals":[{"what":"connect to 10.201.0.4:10001","errno":111,"count":2}],"bytes_in":1,"bytes_out":2}}"#,
+        );
+        let steps = vec![query::Step {
+            name: "cgroup".to_owned(),
+            duration_us: 44,
+        }];
+        golden(
+            &Up::Reply {
+                n: 5,
+                reply: Reply::Start { steps },
+            },
+            r#"{"up":"reply","n":5,"reply":{"reply":"start","steps":[{"name":"cgroup","duration_us":44}]}}"#,
         );
     }
 

@@ -18,6 +18,7 @@ pub mod dyno;
 pub mod route;
 pub mod network;
 pub mod instance;
+pub mod query;
 pub mod feed;
 pub mod limits;
 mod text;

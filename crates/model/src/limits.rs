@@ -160,6 +160,11 @@ pub const CONTROL_CONNECT_TIMEOUT_MS: u64 = 5_000;
 pub const ASKS_MAX: usize = 256;
 /// Count of progress lines of one question that wait for the asker. Ours: one screen.
 pub const ASK_PROGRESS_QUEUE_MAX: usize = 64;
+/// Milliseconds that the api waits for a node's answer to a question of it. Ours: a person waits.
+pub const QUERY_TIMEOUT_MS: u64 = 5_000;
+/// Count of questions that a node is asked at a time; more are refused. Ours: each is one round
+/// trip to the nursery.
+pub const QUERIES_MAX: usize = 64;
 /// Milliseconds until a single question of the command line must be answered. Ours: what a person
 /// waits for without a sign of life.
 pub const ASK_TIMEOUT_MS: u64 = 30_000;

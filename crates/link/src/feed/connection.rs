@@ -1,6 +1,7 @@
 //! One connection after the other to the control socket.
 
 use super::outbox::Outbox;
+use super::queries::Desk;
 use super::state::{Change, Chunk, GapError, Merge, State};
 use crate::frame::{self, FrameError};
 use model::feed::{Down, Hello, Purpose, Role, Up};
@@ -67,10 +68,10 @@ impl Peer {
 }
 
 /// Holds the feed until it is aborted. Says once that it is lost and once that it is back.
-pub(super) async fn hold(peer: Peer, outbox: Arc<Outbox>, state: watch::Sender<State>) {
+pub(super) async fn hold(peer: Peer, outbox: Arc<Outbox>, desk: Desk, state: watch::Sender<State>) {
     let mut wait = BACK_OFF_FIRST;
     loop {
-        let was_served = match serve(&peer, &outbox, &state).await {
+        let was_served = match serve(&peer, &outbox, &desk, &state).await {
             Ok(never) => match never {},
             Err(error) => report(&error, &state, wait),
         };
@@ -98,7 +99,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 async fn serve(
     peer: &Peer,
-    outbox: &Outbox,
+    outbox: &Arc<Outbox>,
+    desk: &Desk,
     state: &watch::Sender<State>,
 ) -> Result<std::convert::Infallible, LostError> {
     let stream = peer.hello(Purpose::Feed).await?;
@@ -106,7 +108,7 @@ async fn serve(
     outbox.restart();
     // Whichever fails first ends the connection, so neither is used after it was dropped half-way.
     tokio::select! {
-        result = read(reader, outbox, state) => result,
+        result = read(reader, outbox, desk, state) => result,
         result = write(writer, outbox) => result,
     }
 }
@@ -125,7 +127,8 @@ async fn write(
 
 async fn read(
     mut reader: OwnedReadHalf,
-    outbox: &Outbox,
+    outbox: &Arc<Outbox>,
+    desk: &Desk,
     state: &watch::Sender<State>,
 ) -> Result<std::convert::Infallible, LostError> {
     let mut merge = Merge::default();
@@ -135,6 +138,7 @@ async fn read(
             Down::Acknowledge { n } => outbox.acknowledge(n),
             Down::Progress { n, line } => outbox.progress(n, line).await,
             Down::Answer { n, answer } => outbox.answer(n, answer).await,
+            Down::Query { n, query } => desk.take(n, query, outbox),
             Down::Refused { message } => return Err(LostError::Refused { message }),
             Down::Ready => return Err(LostError::Unexpected),
             told @ (Down::Snapshot { .. } | Down::Change { .. }) => {

@@ -1,8 +1,10 @@
 //! What a role still has to tell the api: events until they are acknowledged, questions until they
-//! are answered. Plain data behind one lock; the connection's writer takes frames from it.
+//! are answered, answers to the api's own questions. Plain data behind one lock; the connection's
+//! writer takes frames from it.
 
 use model::feed::{Answer, Ask, Event, Up};
 use model::limits::{ASK_PROGRESS_QUEUE_MAX, ASKS_MAX, FEED_QUEUE_MAX};
+use model::query;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
@@ -34,6 +36,8 @@ struct Inner {
     asks: BTreeMap<u64, Pending>,
     /// Sent and no longer waited for; bounded, since each was one of `asks`.
     forgets: Vec<(u64, OwnedSemaphorePermit)>,
+    /// Answers to what the api asked over the present connection.
+    replies: Vec<(u64, query::Reply, OwnedSemaphorePermit)>,
 }
 
 #[derive(Debug)]
@@ -94,6 +98,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.sent_event = 0;
         inner.forgets.clear();
+        inner.replies.clear();
         for pending in inner.asks.values_mut() {
             pending.is_sent = false;
         }
@@ -127,6 +132,8 @@ impl Outbox {
         }
         let forgets = inner.forgets.drain(..);
         messages.extend(forgets.map(|(n, _)| Up::Forget { n }));
+        let replies = inner.replies.drain(..);
+        messages.extend(replies.map(|(n, reply, _)| Up::Reply { n, reply }));
         messages
     }
 
@@ -149,6 +156,12 @@ impl Outbox {
             // An error says that the asker went; its `Question` takes care of the rest.
             drop(replies.send(Reply::Progress(line)).await);
         }
+    }
+
+    /// Answers a question of the api.
+    pub(super) fn reply(&self, n: u64, reply: query::Reply, place: OwnedSemaphorePermit) {
+        self.lock().replies.push((n, reply, place));
+        self.more.notify_one();
     }
 
     /// Hands the answer to its asker.

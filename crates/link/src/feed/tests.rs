@@ -4,8 +4,9 @@ use super::*;
 use crate::frame;
 use crate::scratch::Scratch;
 use model::feed::{Access, App, Down, DynoChange, Hello, Item, Purpose, Up};
-use model::limits::FEED_QUEUE_MAX;
-use model::{app, dyno};
+use model::limits::{FEED_QUEUE_MAX, QUERIES_MAX};
+use model::query::Query;
+use model::{app, dyno, query};
 use tokio::net::{UnixListener, UnixStream};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -81,6 +82,7 @@ fn event(at_us: u64) -> Event {
         state: dyno::State::Up,
         at_us,
         address: None,
+        network: None,
         exit_code: None,
         failure: None,
     })
@@ -109,7 +111,7 @@ async fn wait_for(feed: &mut Feed, is_it: impl FnMut(&State) -> bool) -> State {
 #[tokio::test]
 async fn snapshot_change_and_reconnect() {
     let server = Server::new();
-    let mut feed = connect_to(server.peer());
+    let mut feed = connect_to(server.peer(), Desk::closed());
     let mut api = server.accept().await;
     api.snapshot(5, false, &[(1, "one")]).await;
     api.snapshot(5, true, &[(2, "two")]).await;
@@ -138,7 +140,7 @@ async fn snapshot_change_and_reconnect() {
 #[tokio::test]
 async fn a_change_before_the_snapshot_starts_afresh() {
     let server = Server::new();
-    let _feed = connect_to(server.peer());
+    let _feed = connect_to(server.peer(), Desk::closed());
     let mut api = server.accept().await;
     let change = Down::Change {
         revision: 6,
@@ -153,7 +155,7 @@ async fn a_change_before_the_snapshot_starts_afresh() {
 #[tokio::test]
 async fn events_are_sent_until_acknowledged() {
     let server = Server::new();
-    let feed = connect_to(server.peer());
+    let feed = connect_to(server.peer(), Desk::closed());
     for n in 1..=3 {
         feed.event(event(n)).await;
     }
@@ -185,7 +187,7 @@ async fn events_are_sent_until_acknowledged() {
 #[tokio::test]
 async fn a_full_queue_makes_the_reporter_wait() {
     let server = Server::new();
-    let feed = connect_to(server.peer());
+    let feed = connect_to(server.peer(), Desk::closed());
     let full = u64::try_from(FEED_QUEUE_MAX).unwrap();
     for n in 1..=full {
         feed.event(event(n)).await;
@@ -207,7 +209,7 @@ async fn a_full_queue_makes_the_reporter_wait() {
 #[tokio::test]
 async fn a_question_with_progress_survives_a_reconnect() {
     let server = Server::new();
-    let feed = connect_to(server.peer());
+    let feed = connect_to(server.peer(), Desk::closed());
     let asked = tokio::spawn(async move {
         let mut lines = Vec::new();
         let answer = feed.ask(question(), SOON, |line| lines.push(line)).await;
@@ -239,7 +241,7 @@ async fn a_question_with_progress_survives_a_reconnect() {
 #[tokio::test]
 async fn who_no_longer_waits_says_so() {
     let server = Server::new();
-    let feed = connect_to(server.peer());
+    let feed = connect_to(server.peer(), Desk::closed());
     let asked = tokio::spawn({
         let feed = feed.clone();
         async move { feed.ask(question(), SOON, drop).await }
@@ -259,9 +261,80 @@ async fn who_no_longer_waits_says_so() {
 }
 
 #[tokio::test]
+async fn questions_of_the_api_are_answered_over_their_own_connection() {
+    let server = Server::new();
+    let (desk, mut queries) = Desk::open();
+    let _feed = connect_to(server.peer(), desk);
+    let dyno = dyno::Id::parse("00000000-0000-4000-8000-000000000002").unwrap();
+    let query = Query::Start { dyno };
+    let reply = query::Reply::Start { steps: vec![] };
+
+    let mut api = server.accept().await;
+    api.write(&Down::Query { n: 7, query }).await;
+    let asked = queries.next().await.expect("the feed lives");
+    assert_eq!(asked.query, query);
+    asked.answer(reply.clone());
+    assert_eq!(
+        api.read().await,
+        Up::Reply {
+            n: 7,
+            reply: reply.clone()
+        }
+    );
+
+    api.write(&Down::Query { n: 8, query }).await;
+    let late = queries.next().await.expect("the feed lives");
+    late.answer(reply.clone());
+    assert!(matches!(api.read().await, Up::Reply { n: 8, .. }));
+}
+
+#[tokio::test]
+async fn too_many_questions_at_a_time_have_no_answer() {
+    let server = Server::new();
+    let (desk, mut queries) = Desk::open();
+    let mut feed = connect_to(server.peer(), desk);
+    let dyno = dyno::Id::parse("00000000-0000-4000-8000-000000000002").unwrap();
+    let query = Query::Port { dyno };
+    let none = |message: &str| query::Reply::None {
+        message: message.to_owned(),
+    };
+    let most = u64::try_from(QUERIES_MAX).unwrap();
+    let mut api = server.accept().await;
+    for n in 1..=most + 1 {
+        api.write(&Down::Query { n, query }).await;
+    }
+    // The state shows that what was sent before it has been handled.
+    api.snapshot(1, true, &[]).await;
+    wait_for(&mut feed, |state| state.is_live).await;
+    let mut asked = Vec::new();
+    for _ in 1..=most {
+        asked.push(queries.next().await.expect("the feed lives"));
+    }
+    for one in asked {
+        one.answer(none("first"));
+    }
+    for n in 1..=most {
+        assert_eq!(
+            api.read().await,
+            Up::Reply {
+                n,
+                reply: none("first")
+            }
+        );
+    }
+    api.write(&Down::Query { n: 99, query }).await;
+    queries
+        .next()
+        .await
+        .expect("the feed lives")
+        .answer(none("next"));
+    assert!(matches!(api.read().await, Up::Reply { n: 99, .. }));
+}
+
+#[tokio::test]
 async fn the_connection_closes_with_the_last_clone() {
     let server = Server::new();
-    let feed = connect_to(server.peer());
+    let feed = connect_to(server.peer(), Desk::closed());
     let mut api = server.accept().await;
     drop(feed.clone());
     feed.event(event(1)).await;
