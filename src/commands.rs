@@ -5,6 +5,7 @@ mod create;
 mod apps;
 mod git;
 mod ps;
+mod inspect;
 mod logs;
 mod config;
 mod domains;
@@ -99,6 +100,11 @@ pub(crate) enum Running {
     /// Restart all dynos, one dyno or one process type
     #[command(name = "ps:restart", visible_alias = "restart")]
     Restart(ps::Restart),
+    /// Show where a dyno is reached, what it listens on and what it was refused
+    #[command(name = "ps:port")]
+    Port(inspect::Port),
+    /// Look into a dyno
+    Inspect(inspect::Inspect),
     /// Show the log
     Logs(logs::Logs),
     /// List the config vars
@@ -213,6 +219,8 @@ async fn running(client: &Client, command: Running) -> Result<ExitCode, Failure>
         Running::Ps(args) => about(client, &args.app, ps::list(client, &args)).await,
         Running::Scale(args) => about(client, &args.app, ps::scale(client, &args)).await,
         Running::Restart(args) => about(client, &args.app, ps::restart(client, &args)).await,
+        Running::Port(args) => about(client, &args.app, inspect::port(client, &args)).await,
+        Running::Inspect(args) => about(client, &args.app, inspect::start(client, &args)).await,
         Running::Logs(args) => about(client, &args.app, logs::logs(client, &args)).await,
         Running::Config(args) => about(client, &args.app, config::show(client, &args)).await,
         Running::ConfigSet(args) => about(client, &args.app, config::set(client, &args)).await,

@@ -68,6 +68,7 @@ pub(crate) async fn list(client: &Client, args: &Ps) -> Result<(), Failure> {
         ));
         return Ok(());
     }
+    let fallback = fallback(&dynos);
     let mut groups: BTreeMap<(String, String, String), Vec<&Value>> = BTreeMap::new();
     for dyno in dynos {
         let key = ["type", "size", "command"].map(|field| json::text(dyno, field));
@@ -86,7 +87,26 @@ pub(crate) async fn list(client: &Client, args: &Ps) -> Result<(), Failure> {
         }
         output::line("");
     }
+    if let Some(fallback) = fallback {
+        output::aside(&format!(" !     {fallback}"));
+        output::aside("       They are served all the same; on the server: paas doctor");
+    }
     Ok(())
+}
+
+/// Said once, of all dynos that run isolated where they would run central if they could.
+fn fallback(dynos: &[&Value]) -> Option<String> {
+    let reason = |dyno: &&&Value| !json::text(dyno, "network.fallback").is_empty();
+    let those: Vec<&Value> = dynos.iter().filter(reason).copied().collect();
+    let why = json::text(those.first()?, "network.fallback");
+    let names: Vec<String> = those.iter().map(|dyno| json::text(dyno, "name")).collect();
+    let who = match names.as_slice() {
+        [one] => format!("{one} runs"),
+        [first, second] => format!("{first} and {second} run"),
+        _ => format!("{} dynos run", names.len()),
+    };
+    let why = output::harmless(&why);
+    Some(format!("{who} isolated, not central: {why}"))
 }
 
 fn one(dyno: &Value) -> String {
@@ -264,6 +284,22 @@ mod tests {
             ("web=", None),
         ] {
             assert_eq!(update(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fall_back_is_said_once() {
+        let central = json!({"name": "web.1", "network": {"mode": "central"}});
+        let isolated = |name| json!({"name": name, "network": {"mode": "isolated", "fallback": "bpf() is refused"}});
+        let (two, three, four) = (isolated("web.2"), isolated("web.3"), isolated("web.4"));
+        for (dynos, said) in [
+            (vec![&central], None),
+            (vec![&central, &two], Some("web.2 runs")),
+            (vec![&two, &three], Some("web.2 and web.3 run")),
+            (vec![&two, &three, &four], Some("3 dynos run")),
+        ] {
+            let expected = said.map(|who| format!("{who} isolated, not central: bpf() is refused"));
+            assert_eq!(fallback(&dynos), expected);
         }
     }
 
