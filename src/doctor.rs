@@ -77,7 +77,7 @@ fn show(finding: &Finding) {
         Health::Broken(text) => (Ink::Bad, "fail", text),
     };
     output::line(&format!(
-        "{}  {:<12} {text}",
+        "{}  {:<14} {text}",
         output::ink(ink, word),
         finding.what
     ));

@@ -9,11 +9,9 @@ use std::path::Path;
 
 /// Bytes of free disk below which builds begin to fail: one may take 4 GB.
 const DISK_MIN_BYTES: u64 = 5 * 1024 * 1024 * 1024;
-/// Tools that the platform runs, and the Debian package of each.
-const TOOLS: [(&str, &str); 5] = [
+/// Tools that the platform runs beside the firewall's, and the Debian package of each.
+const TOOLS: [(&str, &str); 3] = [
     ("git", "git"),
-    ("nft", "nftables"),
-    ("iptables-restore", "iptables"),
     ("mkfs.ext4", "e2fsprogs"),
     ("useradd", "passwd"),
 ];

@@ -4,6 +4,8 @@ use super::Finding;
 use crate::status;
 use crate::up;
 use link::config::Config;
+use model::dyno::Mode;
+use sandbox::Client;
 use sandbox::net::Host;
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -18,6 +20,7 @@ pub(super) fn look(config: &Config, is_running: bool) -> Vec<Finding> {
     let mut findings = if is_running {
         let mut findings = vec![health(config)];
         findings.extend(restarts(config));
+        findings.push(slugs(config));
         findings
     } else {
         let mut findings = vec![Finding::poor("platform", "does not run: paas up")];
@@ -45,6 +48,21 @@ fn health(config: &Config) -> Finding {
         Ok(status) if status.healthy => Finding::well("platform", "healthy"),
         Ok(_) => Finding::broken("platform", "runs, but not all of it: paas status"),
         Err(error) => Finding::broken("platform", format!("runs, but cannot answer: {error:#}")),
+    }
+}
+
+/// Where the nursery that runs lets slugs be, which may differ from what the machine offers.
+fn slugs(config: &Config) -> Finding {
+    if config.dynod.slug_network == Mode::Isolated {
+        return Finding::well("slugs", "isolated, as config.toml says");
+    }
+    let socket = config.run_dir.join("nursery.sock");
+    match Client::connect(&socket).and_then(|mut client| client.facts()) {
+        Ok(facts) => match facts.central {
+            None => Finding::well("slugs", "central: the kernel holds each to its PORT"),
+            Some(reason) => Finding::poor("slugs", format!("isolated, not central: {reason}")),
+        },
+        Err(error) => Finding::poor("slugs", format!("cannot {error}")),
     }
 }
 
