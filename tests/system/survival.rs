@@ -32,10 +32,20 @@ fn until_healthy(platform: &Platform) {
 
 #[test]
 fn each_role_killed_in_turn_and_all_at_once() {
-    let platform = Platform::start();
+    survive(&Platform::start());
+}
+
+#[test]
+fn the_same_where_dynos_have_networks_of_their_own() {
+    survive(&Platform::start_with(
+        "[dynod]\nslug_network = \"isolated\"",
+    ));
+}
+
+fn survive(platform: &Platform) {
     let app = platform.checkout("procfile-worker", "survivor");
     app.push().ok();
-    let before = keeper(&platform);
+    let before = keeper(platform);
     for role in ["dynod", "nursery", "api", "builder", "router"] {
         let pid = platform.role(role);
         assert!(
@@ -50,10 +60,10 @@ fn each_role_killed_in_turn_and_all_at_once() {
             200,
             "right after {role} was killed"
         );
-        until_healthy(&platform);
+        until_healthy(platform);
         assert_ne!(platform.role(role), pid, "{role} is a new process");
         assert_eq!(
-            keeper(&platform),
+            keeper(platform),
             before,
             "the dyno did not notice that {role} was killed"
         );
@@ -70,8 +80,8 @@ fn each_role_killed_in_turn_and_all_at_once() {
             .unwrap()
             .success()
     );
-    until_healthy(&platform);
-    assert_eq!(keeper(&platform), before);
+    until_healthy(platform);
+    assert_eq!(keeper(platform), before);
     assert_eq!(
         platform.get("survivor", "/").body,
         "hello from procfile on web.1\n"
