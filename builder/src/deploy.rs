@@ -216,8 +216,12 @@ async fn release(
             url,
             release_ms,
             start_ms,
+            fallback,
         } => {
             voice.say_all(phrases::released(number, &url)).await;
+            if let Some(reason) = fallback {
+                voice.say_all(phrases::isolated(&reason)).await;
+            }
             times.release_ms = release_ms;
             times.start_ms = start_ms;
             Ok(times)

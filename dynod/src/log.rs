@@ -7,12 +7,16 @@ use journal::{Line, Source, Writer};
 use model::app;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 
-/// Batches that wait for the writer, each at most one read of a dyno's output.
+/// Batches that wait for the writer, each at most one read of a dyno's output, and the bytes of all
+/// of them: a batch of empty lines is small on the wire and large in memory.
 const QUEUE_MAX: usize = 1024;
+const QUEUE_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// What a line takes beside its text: the record, the process's name, what the allocator adds.
+const LINE_BYTES: usize = 160;
 /// Writers kept open; the least recently used one is closed beyond that.
 const WRITERS_MAX: usize = 256;
 
@@ -20,6 +24,7 @@ const WRITERS_MAX: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     queue: SyncSender<Message>,
+    waiting_bytes: Arc<AtomicUsize>,
     dropped: Arc<Mutex<HashMap<app::Id, u64>>>,
     failures: Arc<AtomicU64>,
 }
@@ -34,13 +39,15 @@ pub(crate) fn start(folder: PathBuf) -> std::io::Result<Log> {
     let (queue, messages) = sync_channel(QUEUE_MAX);
     let log = Log {
         queue,
+        waiting_bytes: Arc::default(),
         dropped: Arc::default(),
         failures: Arc::default(),
     };
     let failures = Arc::clone(&log.failures);
+    let waiting_bytes = Arc::clone(&log.waiting_bytes);
     std::thread::Builder::new()
         .name("journal".to_owned())
-        .spawn(move || write(&folder, &messages, &failures))?;
+        .spawn(move || write(&folder, &messages, &waiting_bytes, &failures))?;
     Ok(log)
 }
 
@@ -74,13 +81,30 @@ impl Log {
             let text = crate::lines::output_dropped(count);
             lines.insert(0, line(Source::Heroku, "dynod", text.into_bytes()));
         }
-        if let Err(
-            TrySendError::Full(Message::Lines(_, lines))
-            | TrySendError::Disconnected(Message::Lines(_, lines)),
-        ) = self.queue.try_send(Message::Lines(app, lines))
-        {
+        if let Err(lines) = self.enqueue(app, lines) {
             *dropped.entry(app).or_default() += lines.len() as u64;
         }
+    }
+
+    /// Gives the lines back when there is no room for them.
+    fn enqueue(&self, app: app::Id, lines: Vec<Line>) -> Result<(), Vec<Line>> {
+        let bytes = weight(&lines);
+        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let result = if waiting + bytes > QUEUE_MAX_BYTES {
+            Err(lines)
+        } else {
+            match self.queue.try_send(Message::Lines(app, lines)) {
+                Err(
+                    TrySendError::Full(Message::Lines(_, lines))
+                    | TrySendError::Disconnected(Message::Lines(_, lines)),
+                ) => Err(lines),
+                _ => Ok(()),
+            }
+        };
+        if result.is_err() {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        result
     }
 }
 
@@ -93,11 +117,26 @@ fn line(source: Source, process: &str, text: Vec<u8>) -> Line {
     }
 }
 
-fn write(folder: &Path, messages: &Receiver<Message>, failures: &AtomicU64) {
+/// What lines take in memory, roughly.
+fn weight(lines: &[Line]) -> usize {
+    let texts: usize = lines.iter().map(|line| line.text.capacity()).sum();
+    texts + lines.len() * LINE_BYTES
+}
+
+fn write(
+    folder: &Path,
+    messages: &Receiver<Message>,
+    waiting_bytes: &AtomicUsize,
+    failures: &AtomicU64,
+) {
     let mut writers: HashMap<app::Id, Writer> = HashMap::new();
     while let Ok(message) = messages.recv() {
         let result = match message {
-            Message::Lines(app, lines) => append(folder, &mut writers, app, &lines),
+            Message::Lines(app, lines) => {
+                let result = append(folder, &mut writers, app, &lines);
+                waiting_bytes.fetch_sub(weight(&lines), Ordering::Relaxed);
+                result
+            }
             Message::Forget(app) => {
                 writers.remove(&app);
                 remove(&folder.join(app.to_string()))
@@ -133,5 +172,36 @@ fn remove(folder: &Path) -> Result<(), String> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_said() {
+        let (queue, messages) = sync_channel(QUEUE_MAX);
+        let log = Log {
+            queue,
+            waiting_bytes: Arc::default(),
+            dropped: Arc::default(),
+            failures: Arc::default(),
+        };
+        let app = app::Id::parse("00000000-0000-4000-8000-000000000001").unwrap();
+        let empty = || vec![Vec::new(); 30_000];
+        log.output(app, "web.1", empty());
+        log.output(app, "web.1", empty());
+        assert!(log.waiting_bytes.load(Ordering::Relaxed) <= QUEUE_MAX_BYTES);
+        log.waiting_bytes.store(0, Ordering::Relaxed);
+        log.output(app, "web.1", vec![b"heard again".to_vec()]);
+        let lengths: Vec<usize> = messages
+            .try_iter()
+            .map(|message| match message {
+                Message::Lines(_, lines) => lines.len(),
+                Message::Forget(_) => 0,
+            })
+            .collect();
+        assert_eq!(lengths, [30_000, 2], "the second batch became one L12 line");
     }
 }

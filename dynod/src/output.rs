@@ -50,11 +50,7 @@ impl Lines {
             let (text, ended) = part
                 .strip_suffix(b"\n")
                 .map_or((part, false), |text| (text, true));
-            self.rest.extend_from_slice(text);
-            while self.rest.len() > LOG_LINE_MAX_BYTES {
-                let tail = self.rest.split_off(LOG_LINE_MAX_BYTES);
-                whole.push(std::mem::replace(&mut self.rest, tail));
-            }
+            self.take(text, &mut whole);
             if ended {
                 let mut line = std::mem::take(&mut self.rest);
                 if line.last() == Some(&b'\r') {
@@ -64,6 +60,19 @@ impl Lines {
             }
         }
         whole
+    }
+
+    /// Lines of the greatest length as often as there are; no line keeps more memory than it has
+    /// bytes to tell.
+    fn take(&mut self, mut text: &[u8], whole: &mut Vec<Vec<u8>>) {
+        while self.rest.len() + text.len() > LOG_LINE_MAX_BYTES {
+            let room = LOG_LINE_MAX_BYTES - self.rest.len();
+            let (now, later) = text.split_at(room);
+            self.rest.extend_from_slice(now);
+            whole.push(std::mem::take(&mut self.rest));
+            text = later;
+        }
+        self.rest.extend_from_slice(text);
     }
 
     fn end(&mut self) -> Option<Vec<u8>> {
@@ -94,6 +103,15 @@ mod tests {
             rest,
             "{chunks:?}"
         );
+    }
+
+    #[test]
+    fn no_line_keeps_the_memory_of_others() {
+        let mut lines = Lines::default();
+        let whole = lines.feed("x".repeat(64 * 1024).as_bytes());
+        assert_eq!(whole.len(), 6);
+        let kept: usize = whole.iter().map(Vec::capacity).sum();
+        assert!(kept <= 2 * 64 * 1024, "{kept}");
     }
 
     #[test]

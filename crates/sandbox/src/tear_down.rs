@@ -46,11 +46,12 @@ pub enum TearDownError {
 /// # Errors
 /// [`TearDownError`]; it can be repeated.
 pub fn tear_down(name: &instance::Name, run: &Path) -> Result<(), TearDownError> {
-    policy::tear_down(run).map_err(|source| TearDownError::Policy {
+    remove_cgroups(name, run).map_err(|source| TearDownError::Cgroups {
         name: name.clone(),
         source,
     })?;
-    remove_cgroups(name, run).map_err(|source| TearDownError::Cgroups {
+    // Only now is nobody left whom it holds.
+    policy::tear_down(run).map_err(|source| TearDownError::Policy {
         name: name.clone(),
         source,
     })?;
