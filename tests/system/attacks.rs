@@ -35,6 +35,11 @@ fn from_a_dyno_in_isolated_mode() {
     everything_in(Mode::Isolated);
 }
 
+#[test]
+fn from_a_dyno_in_central_mode() {
+    everything_in(Mode::Central);
+}
+
 fn everything_in(mode: Mode) {
     let scene = Scene::start(mode);
     let rows: Vec<Row> = table().into_iter().filter(|row| row.is_of(mode)).collect();

@@ -28,7 +28,8 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn start(mode: Mode) -> Self {
-        let platform = Platform::start();
+        let platform =
+            Platform::start_with(&format!("[dynod]\nslug_network = \"{}\"\n", mode.word()));
         platform.login("stranger@example.com");
         platform.push_attacker("stranger");
         platform.login("dev@example.com");

@@ -95,6 +95,16 @@ pub(crate) fn table() -> Vec<Row> {
     rows
 }
 
+impl Mode {
+    /// As the platform's configuration has it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Central => "central",
+            Self::Isolated => "isolated",
+        }
+    }
+}
+
 impl Row {
     fn parse(line: &str) -> Self {
         let (head, _) = line.split_once(": ").unwrap_or_else(|| panic!("{line}"));
