@@ -249,7 +249,7 @@ fn start_container(bundle: &Path, flags: &[String], id: &str) -> Outcome<Sample>
         .args(["kill", &name, "KILL"])
         .status()?;
     child.wait()?;
-    // `run` removes the container when its program has ended.
+    // `run` removes what it made when its program has ended.
     if !killed.success() {
         return Err(format!("crun kill {name} failed").into());
     }

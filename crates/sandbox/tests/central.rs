@@ -1,5 +1,5 @@
-//! Dynos in central mode: started by the real nursery, up by the kernel's word, held to their seats,
-//! and all of it again after a kill of the nursery. Needs root.
+//! Dynos in central mode: started by the real nursery, up by the kernel's word, held to their
+//! seats, and all of it again after a kill of the nursery. Needs root.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

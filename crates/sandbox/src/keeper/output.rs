@@ -54,8 +54,8 @@ impl Output {
         })
     }
 
-    /// Ready for reading when somebody has read from the FIFO or written to it; [`Self::relieve`] and
-    /// [`Self::is_empty`] reset it.
+    /// Ready for reading when somebody has read from the FIFO or written to it; [`Self::relieve`]
+    /// and [`Self::is_empty`] reset it.
     pub(crate) fn changes(&self) -> BorrowedFd<'_> {
         self.changes.as_fd()
     }

@@ -164,7 +164,8 @@ fn loader<'a>(places: &'a [(&'a str, PathBuf)], dyno_level: &'a u32) -> EbpfLoad
     loader
 }
 
-/// The deepest reason of an error: what is above it repeats it, with a verifier's log of many lines.
+/// The deepest reason of an error: what is above it repeats it, with a verifier's log of many
+/// lines.
 fn reason(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
     while let Some(deeper) = deepest.source() {
