@@ -42,12 +42,14 @@ const INSIDE: [(&str, &str, &[&str]); 6] = [
     ("nginx", "/ipv6", &["hello from nginx"]),
 ];
 
+/// With `…` whoever answers is right: a listener on all addresses has one of its own in central
+/// mode, and `localhost` reaches what listens on 127.0.0.1 under `::1`, too (docs/policy.md).
 const EVERYTHING: &[&str] = &[
     "tcp 127.0.0.1: 127.0.0.1 answers 127.0.0.1",
     "tcp ::1: ::1 answers ::1",
-    "tcp localhost: 127.0.0.1 answers 127.0.0.1",
-    "tcp 0.0.0.0: 127.0.0.1 answers 127.0.0.1",
-    "tcp ::: ::1 answers ::1",
+    "tcp localhost: … answers",
+    "tcp 0.0.0.0: … answers",
+    "tcp ::: … answers",
     "udp 127.0.0.1: echo from 127.0.0.1",
     "udp ::1: echo from ::1",
     "port 127.0.0.1: 200",
@@ -84,10 +86,19 @@ fn faults_of(app: &Checkout<'_>, server: &str, page: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (_, path, found) in INSIDE.iter().filter(|(name, ..)| *name == server) {
         let said = app.platform.get("servers", path).body;
-        let missing = found.iter().filter(|line| !said.contains(**line));
+        let missing = found.iter().filter(|line| !is_said(&said, line));
         faults.extend(missing.map(|line| format!("{server}: {line:?} is missing in:\n{said}")));
     }
     faults
+}
+
+fn is_said(said: &str, expected: &str) -> bool {
+    match expected.split_once('…') {
+        Some((start, then)) => said
+            .lines()
+            .any(|line| line.starts_with(start) && line.contains(then)),
+        None => said.contains(expected),
+    }
 }
 
 /// Asks until the new release answers; the old one does until then.

@@ -360,11 +360,14 @@ static __always_inline int is_open6(struct bpf_sock_addr *c, __be32 lo4, __be16 
 	return is_exact;
 }
 
-/* Where the dyno's own 127.0.0.1 is: on PORT its public address, unless it listens there apart. */
+/* Where the dyno's own 127.0.0.1 is: at its public address when only that one listens there, which
+ * is so for PORT and for whoever bound all addresses without naming a port. */
 static __always_inline __be32 loopback4(struct bpf_sock_addr *c, struct dyno *dyno, __be16 port,
 					__u32 protocol)
 {
-	if (bpf_ntohs(port) == dyno->port && !is_open4(c, dyno->lo4, port, protocol))
+	if (is_open4(c, dyno->lo4, port, protocol))
+		return dyno->lo4;
+	if (bpf_ntohs(port) == dyno->port || is_open4(c, dyno->addr4, port, protocol))
 		return dyno->addr4;
 	return dyno->lo4;
 }
@@ -540,8 +543,12 @@ static __always_inline int tell6(struct bpf_sock_addr *c)
 		return 1;
 	__be32 ip[4];
 	read6(c, ip);
-	if (is_own_loopback(dyno, ip))
+	/* What was mapped stays mapped: glibc's getaddrinfo() asks a socket that it connected to an
+	 * IPv4 address, and aborts when the answer is none. */
+	if (is_private6(dyno, ip))
 		write6(c, 0, 0, bpf_htonl(1));
+	else if (is_own_loopback(dyno, ip))
+		write6(c, 0, MAPPED, LOCALHOST);
 	return 1;
 }
 
