@@ -142,7 +142,8 @@ impl Dyno {
     }
 
     async fn choose(&self) -> Result<Way, String> {
-        if command::is_job(&self.want) {
+        // Images are alone by choice, not for want of anything.
+        if command::is_job(&self.want) || self.want.slug.image.is_some() {
             return Ok(Way::Isolated { fallback: None });
         }
         let facts = self.ctx.nursery.facts().await;
