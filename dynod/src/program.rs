@@ -153,7 +153,7 @@ mod tests {
         want.purpose = Purpose::Detached { time_to_live_s: 1 };
         let program = of(&want, &site, 1);
         assert_eq!(program.argv, ["/entry", "/bin/sh", "-c", "serve $PORT"]);
-        let env = command::secrets(&want).env;
+        let env = command::secrets(&want, 5000).env;
         assert_eq!(env["HOME"], "/home/me");
         assert_eq!((env["A"].as_str(), env["PORT"].as_str()), ("1", "5000"));
     }
