@@ -11,7 +11,7 @@
 //!   digest.
 //! - `image`: a step of an image on files, see [`image`].
 //! - `image-pack`: `/src`, a layer's folder, as a blob to standard output; says
-//!   [`image::pack::Report`] on standard error.
+//!   `image::pack::Report` on standard error.
 //! - `unpack-layer`: a layer's blob from standard input into `/dest`; says [`Unpacked`].
 //! - `pack PREFIX TIME_S`: `/src` as tar + zstd to standard output, `PREFIX/…` in it.
 //! - `unpack`: tar + zstd from standard input into `/dest`; says [`Unpacked`].

@@ -44,7 +44,7 @@ pub enum Request {
         /// As USER says.
         user: String,
     },
-    /// Say who a user of `/dest` is -> [`user::User`].
+    /// Say who a user of `/dest` is -> `user::User`.
     User {
         /// As USER says.
         user: String,
