@@ -22,6 +22,8 @@ mod builds;
 #[cfg(test)]
 mod remote_buildpacks;
 #[cfg(test)]
+mod central;
+#[cfg(test)]
 mod config_vars;
 #[cfg(test)]
 mod deploys;
