@@ -160,9 +160,12 @@ impl Dyno {
             .note_run(self.want.dyno, Run::Known { slot, network });
     }
 
-    /// Removes what is left of a run, and gives its place away.
+    /// Removes what is left of a run, and gives its place away. What there was to tell of it is
+    /// kept for a dyno that comes back; of a one-off nobody can ask any more.
     async fn end_run(&mut self) {
-        if let Some(run) = answers::last_words(&self.ctx, self.want.dyno).await {
+        if self.want.purpose == Purpose::Formation
+            && let Some(run) = answers::last_words(&self.ctx, self.want.dyno).await
+        {
             self.ctx.note_run(self.want.dyno, run);
         }
         let id = command::sandbox_id(self.slot);
