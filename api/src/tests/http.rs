@@ -143,7 +143,6 @@ POST /apps | {"name": "x"} | 422 | `name`: app names are 3 to 30
 POST /apps | {"nam": "x"} | 422 | unknown field `nam`
 POST /apps | {"space": "x"} | 422 | `space` is not available
 POST /apps | {"stack": "cnb"} | 422 | there is no stack `cnb`
-POST /apps | {"stack": "container"} | 422 | images cannot be run yet
 POST /apps | [] | 422 | refused
 PATCH /apps/hello | {"name": "git"} | 422 | `name`: this name is reserved
 PATCH /apps/hello | {"name": "taken"} | 422 | Name taken is already taken
