@@ -254,6 +254,11 @@ impl Life<'_> {
                 let mib = self.dyno.want.size.facts().memory_mib;
                 self.ending.failure = Some(format!("it used more than its {mib} MB of memory"));
             }
+            Report::Failed(why) => {
+                let name = &self.dyno.want.name;
+                tracing::error!(dyno.name = %name, why, "the keeper of a dyno failed");
+                self.ending.failure = Some(format!("the process that keeps it failed: {why}"));
+            }
             Report::Dropped(count) => self.dyno.say(lines::output_dropped(count)),
             Report::Exited { code, at_us } => {
                 self.ending.exit_code = Some(code);

@@ -21,6 +21,8 @@ pub(crate) enum Report {
     OutOfMemory,
     /// Lines of output that nobody read in time.
     Dropped(u64),
+    /// Its keeper gave up, and why; it ends with it.
+    Failed(String),
     /// It ended: exit code, or 128 + signal, and when, Unix microseconds.
     Exited {
         /// Exit code, or 128 + signal.
@@ -42,7 +44,8 @@ pub(crate) fn parse(line: &str) -> Option<Report> {
         "up" => Some(Report::Up(time(first))),
         "oom" => Some(Report::OutOfMemory),
         "dropped" => Some(Report::Dropped(time(first))),
-        "refused" => refused(line),
+        "refused" => text(line).map(Report::Refused),
+        "failed" => text(line).map(Report::Failed),
         "listening" => Some(Report::Listening(listeners(first?))),
         "exit" => Some(Report::Exited {
             code: first?.parse().ok()?,
@@ -56,10 +59,10 @@ pub(crate) fn parse(line: &str) -> Option<Report> {
     }
 }
 
-/// `refused WHAT UNIX_US`, where WHAT has blanks.
-fn refused(line: &str) -> Option<Report> {
-    let (what, _) = line.strip_prefix("refused ")?.rsplit_once(' ')?;
-    Some(Report::Refused(what.to_owned()))
+/// Of `WORD TEXT UNIX_US` the text, which may have blanks.
+fn text(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once(' ')?;
+    Some(rest.rsplit_once(' ')?.0.to_owned())
 }
 
 fn listeners(text: &str) -> Vec<String> {
@@ -124,6 +127,10 @@ mod tests {
                 )),
             ),
             ("refused 21", None),
+            (
+                "failed no such device 21",
+                Some(Report::Failed("no such device".into())),
+            ),
             ("exit 3 22", Some(Report::Exited { code: 3, at_us: 22 })),
             (
                 "signal 9 23",

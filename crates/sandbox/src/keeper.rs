@@ -78,8 +78,7 @@ pub(crate) fn give_up_powers(id: u32) -> io::Result<()> {
     process::filter(&seccomp::keeper())
 }
 
-/// Keeps until everything has ended. Errors cannot be told to anybody; the sandbox dies with its
-/// keeper, and that is what they lead to.
+/// Keeps until everything has ended. After an error the sandbox dies with its keeper.
 pub(crate) fn run(kept: Kept) {
     let app = Pid::from_raw(kept.app);
     let Ok(mut keeper) = Keeper::new(kept) else {
@@ -87,8 +86,13 @@ pub(crate) fn run(kept: Kept) {
     };
     let outcome = keeper.watch(app);
     kill_all();
-    if let Ok(Some(ended)) = outcome {
-        drop(keeper.tell_end(ended));
+    match outcome {
+        Ok(Some(ended)) => drop(keeper.tell_end(ended)),
+        Ok(None) => {}
+        Err(error) => {
+            let text = error.to_string().replace('\n', " ");
+            drop(keeper.status.say(&format!("failed {text}")));
+        }
     }
 }
 

@@ -28,7 +28,8 @@ pub(crate) struct Output {
     capacity: usize,
     /// Has events of reads and writes: those of a FIFO are accesses and changes of its inode.
     changes: Inotify,
-    last_read: Instant,
+    /// Since when it is nearly full without a read.
+    full_since: Option<Instant>,
     lost_lines: u64,
 }
 
@@ -49,7 +50,7 @@ impl Output {
             fifo: fifo.into(),
             capacity: usize::try_from(capacity).map_err(|_| io::ErrorKind::InvalidData)?,
             changes,
-            last_read: Instant::now(),
+            full_since: None,
             lost_lines: 0,
         })
     }
@@ -69,14 +70,15 @@ impl Output {
     /// Makes room if nobody reads; tells when to look again: `None`, after the next write.
     pub(crate) fn relieve(&mut self) -> io::Result<Option<Duration>> {
         let happened = self.happened()?;
-        let was_read = happened.contains(AddWatchFlags::IN_ACCESS);
-        if was_read {
-            self.last_read = Instant::now();
-        }
         if waiting_bytes(self.fifo.as_fd())? < self.capacity / 4 * 3 {
+            self.full_since = None;
             return Ok((!happened.is_empty()).then_some(REST));
         }
-        if was_read || self.last_read.elapsed() < PATIENCE {
+        let now = Instant::now();
+        if happened.contains(AddWatchFlags::IN_ACCESS) {
+            self.full_since = Some(now);
+        }
+        if now - *self.full_since.get_or_insert(now) < PATIENCE {
             return Ok(Some(HURRY * 10));
         }
         self.drain()?;
@@ -102,28 +104,37 @@ impl Output {
         }
     }
 
-    /// Takes a quarter of the capacity out, then up to the end of a line.
+    /// Takes a quarter of the capacity out, then up to the end of a line, unless a reader who is
+    /// back has taken it.
     fn drain(&mut self) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
         let mut left = self.capacity / 4;
         while left > 0 {
             let part = buffer.len().min(left);
-            let length = self.fifo.read(buffer.get_mut(..part).unwrap_or_default())?;
-            let read = buffer.get(..length).unwrap_or_default();
+            let read = self.take(buffer.get_mut(..part).unwrap_or_default())?;
             self.lost_lines += read.split(|b| *b == b'\n').skip(1).count() as u64;
-            left = left.saturating_sub(length);
-            if length == 0 || (left == 0 && read.last() == Some(&b'\n')) {
+            left = left.saturating_sub(read.len());
+            if read.is_empty() || (left == 0 && read.last() == Some(&b'\n')) {
                 return Ok(());
             }
         }
         let mut byte = [0];
         for _ in 0..model::limits::LOG_LINE_MAX_BYTES {
-            if self.fifo.read(&mut byte)? == 0 || byte == *b"\n" {
+            if matches!(self.take(&mut byte)?, [] | b"\n") {
                 break;
             }
         }
         self.lost_lines += 1;
         Ok(())
+    }
+
+    /// What can be read now; nothing if somebody was faster.
+    fn take<'b>(&mut self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+        match self.fifo.read(buffer) {
+            Ok(length) => Ok(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(&[]),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -152,12 +163,14 @@ mod tests {
         assert!(written > 100, "{written}");
         let patient = Some(HURRY * 10);
         assert_eq!(output.relieve().unwrap(), patient, "at first");
-        output.last_read -= PATIENCE;
+        output.full_since = Some(Instant::now() - PATIENCE);
         assert_eq!(output.relieve().unwrap(), Some(HURRY));
         let lost = output.take_lost_lines();
         assert!(lost * 101 >= output.capacity as u64 / 4, "{lost}");
         let mut rest = [0; 101];
         output.fifo.read_exact(&mut rest).unwrap();
         assert_eq!(rest[100], b'\n', "the next line is whole");
+        std::io::copy(&mut output.fifo, &mut std::io::sink()).unwrap_err();
+        output.drain().expect("a reader may come back meanwhile");
     }
 }
