@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BUSY: u8 = 2;
+/// As `HEAD`, and not one byte of it has come.
+const FRESH: u8 = 3;
 
 /// The state of a connection to a client.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl Activity {
     /// A connection that was accepted and owes its first request.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            phase: AtomicU8::new(HEAD),
+            phase: AtomicU8::new(FRESH),
             since_ms: AtomicU64::new(now_ms()),
             stuck_since_ms: AtomicU64::new(0),
             has_stalled: AtomicBool::new(false),
@@ -49,9 +51,16 @@ impl Activity {
 
     /// Bytes came from the client.
     pub(crate) fn has_read(&self) {
-        if self.phase.load(Ordering::Relaxed) == IDLE {
-            self.enter(HEAD);
+        match self.phase.load(Ordering::Relaxed) {
+            IDLE => self.enter(HEAD),
+            FRESH => self.phase.store(HEAD, Ordering::Relaxed),
+            _ => {}
         }
+    }
+
+    /// Whether the client has not sent anything yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == FRESH
     }
 
     /// A write to the client went through, or found no room.
@@ -88,7 +97,7 @@ impl Activity {
         let client_idle = milliseconds(timers.client_idle);
         let phase = match self.phase.load(Ordering::Relaxed) {
             IDLE => since + client_idle,
-            HEAD => since + head,
+            HEAD | FRESH => since + head,
             _ => u64::MAX,
         };
         if now >= phase {

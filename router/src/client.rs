@@ -4,14 +4,14 @@ use crate::activity::{Activity, Verdict};
 use crate::exchange;
 use crate::timers::{Timers, now_ms};
 use crate::tunnel::Tunnel;
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::limits;
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::Future as _;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -84,7 +84,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     {
         let mut http = pin!(http);
         let mut expired = pin!(expired(&activity, &shared.timers));
-        let mut is_stopping = false;
+        let mut farewell = pin!(farewell(&shared, &activity));
+        let mut is_leaving = false;
         loop {
             tokio::select! {
                 biased;
@@ -95,8 +96,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
                     break;
                 }
                 () = &mut expired => break,
-                () = shared.stop.requested(), if !is_stopping => {
-                    is_stopping = true;
+                () = &mut farewell, if !is_leaving => {
+                    is_leaving = true;
                     http.as_mut().graceful_shutdown();
                 }
             }
@@ -116,6 +117,19 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
         .with_time(PROBE_AFTER)
         .with_interval(PROBE_AFTER / 4);
     socket2::SockRef::from(stream).set_tcp_keepalive(&probes)
+}
+
+/// Ends when the router stops and the client's next answer, if any, shall be its last. Who has just
+/// connected may have a request on its way: hyper would close at once, without an answer.
+async fn farewell(shared: &Shared, activity: &Activity) {
+    shared.stop.requested().await;
+    let spoke = poll_fn(|_| match activity.is_fresh() {
+        // What makes it old is a read of this very task, which polls this afterwards.
+        true => Poll::Pending,
+        false => Poll::Ready(()),
+    });
+    // Elapsed: it had its time.
+    drop(tokio::time::timeout(shared.timers.linger, spoke).await);
 }
 
 /// Ends when the client was silent for longer than it may be.

@@ -29,8 +29,8 @@ pub struct Timers {
     pub role_away: Duration,
     /// For requests and tunnels under way when the router stops: H24.
     pub drain: Duration,
-    /// For what a client still sends after its answer; without it the answer may be lost to a
-    /// reset.
+    /// For what a client still sends after its answer (without it the answer may be lost to a
+    /// reset), and for the first byte of one who connected just before the router stops.
     pub linger: Duration,
 }
 
