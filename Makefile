@@ -260,6 +260,7 @@ test-vm: stack
 		"export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy --no-install-recommends qemu-system-x86"
 	cargo build --release --locked -p paas -p sandbox -p static-server --bins
 	cargo test --release --locked -p sandbox --no-run --message-format=json > target/vm.json
+	cargo test --release --locked -p paas --test system --no-run --message-format=json >> target/vm.json
 	as_root tests/vm/run
 
 leftovers:

@@ -32,8 +32,16 @@ supervisor() { systemctl show --property=MainPID --value paas; }
 keepers() { cat /run/paas/dynos/*/pid; }
 page() { curl -sS --max-time 90 "http://$1.paas.localhost/"; }
 answers() { [[ $(page "$1") == "$2"* ]]; }
-# Where dynos' groups are: in the unit, or in the scope that stands in for it before systemd 254.
-dynos_group() { ls -d $slice/paas.{service,scope}/dynos 2> /dev/null; }
+all_live() { ls -d $(cut -d' ' -f1 /run/paas/dynos/*/pid | sed 's|^|/proc/|'); } > /dev/null 2>&1
+group_of() { sed -n 's|^0::|/sys/fs/cgroup|p' "/proc/$1/cgroup"; }
+# Where the dynos are: in the unit, or in the scope that stands in for it before systemd 254.
+groups() {
+    local keeper
+    for keeper in $(cut -d' ' -f1 /run/paas/dynos/*/pid); do
+        group_of "$keeper"
+    done | grep -E "^$slice/paas\.(service|scope)/dynos/central/"
+}
+within_limits() { [[ $(< "$1/memory.max") == 536870912 ]] || fail "memory.max of $1 is $(< "$1/memory.max")"; }
 # Whatever carries the platform's name outside of its data.
 traces() {
     ps -eo pid=,args= | grep -E '[/ ]paas( |$)|nursery' | grep -v grep

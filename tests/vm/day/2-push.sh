@@ -13,11 +13,11 @@ answers hello 'hello from procfile on web.1' || fail "the page is another"
 shows paas ps:scale web=2 worker=1
 until_true 120 eval '[[ $(paas ps | grep -c ": up ") == 3 ]]'
 shows paas ps
-[[ -n $(dynos_group) ]] || fail "no dynos below $slice"
-shows systemd-cgls --no-pager --all $slice/paas.service
-[[ ! -d $slice/paas.scope ]] || shows systemd-cgls --no-pager --all $slice/paas.scope
-for group in $(dynos_group)/*/0; do
-    [[ $(< "$group/memory.max") == 536870912 ]] || fail "memory.max of $group is $(< "$group/memory.max")"
+shows paas ps:port web.1
+[[ -n $(groups) ]] || fail "no dynos below $slice"
+shows systemd-cgls --no-pager "$(group_of "$(supervisor)")"
+for group in $(groups); do
+    within_limits "$group"
     shows grep . "$group"/{memory.max,pids.max,cpu.weight,memory.current,pids.current}
 done
 [[ -z $(cat $slice/paas.service/cgroup.subtree_control) || -z $(cat $slice/paas.service/cgroup.procs) ]] ||
