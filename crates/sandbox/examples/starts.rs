@@ -6,10 +6,11 @@
 //! starts COUNT TOGETHER crun BUNDLES [GLOBAL FLAGS…]
 //! starts clean INSTANCE RUN             what a killed nursery left is taken away
 //! ```
-//! TOGETHER threads do COUNT starts between them, one slot each. The program is `/probe`, which
+//! TOGETHER threads do COUNT starts between them, one slot each; one alone pauses between them, so
+//! that each start finds the machine as its last one left it. The program is `/probe`, which
 //! writes two times of `CLOCK_MONOTONIC` and one of `CLOCK_REALTIME` in nanoseconds, as one line:
-//! first instruction, before and after `listen(2)`; then it waits to be killed. Output: one JSON
-//! object per start, times in nanoseconds, and last the time of all.
+//! first instruction, before and after `listen(2)`; then it waits to be killed, or for the end of
+//! its input. Output: one JSON object per start, times in nanoseconds, and last the time of all.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -18,7 +19,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Barrier, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -29,6 +30,8 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Longest wait for the program or for `up`.
 const PATIENCE_MS: u16 = 20_000;
+/// Between two starts that come one after the other: what the kernel cleans up is done by then.
+const PAUSE: Duration = Duration::from_millis(25);
 const PORT: u16 = 5000;
 const FIRST_CENTRAL_PORT: u16 = 10_000;
 
@@ -43,6 +46,8 @@ struct Sample {
     up: Option<i64>,
     /// Until the client had its answer.
     answered: u64,
+    /// From the kill until everything is gone and told so.
+    stop: u64,
     steps: Vec<(String, u32)>,
 }
 
@@ -51,6 +56,13 @@ struct Told {
     first: u64,
     listening: u64,
     listening_unix: u64,
+}
+
+/// A client, and what it watches a status file with. To close an inotify instance takes as long as
+/// ten starts.
+struct Caller {
+    client: Client,
+    changes: Inotify,
 }
 
 /// Who starts.
@@ -103,10 +115,13 @@ fn run_all(peer: &Peer, count: u32, together: u16) -> Outcome<()> {
     // One after the other, slots take turns, as they do when dynos come and go.
     let slot = |thread: u16, n: u32| if together == 1 { n % 8 } else { thread.into() };
     let run = |thread: u16| {
-        let mut client = peer.connect();
+        let mut caller = peer.connect();
         begin.wait();
         for n in 0..each {
-            let sample = peer.start(&mut client, u16::try_from(slot(thread, n))?, n)?;
+            if together == 1 {
+                std::thread::sleep(PAUSE);
+            }
+            let sample = peer.start(&mut caller, u16::try_from(slot(thread, n))?, n)?;
             all.lock().map_err(|e| e.to_string())?.push(sample);
         }
         Ok::<_, Box<dyn Error + Send + Sync>>(())
@@ -131,23 +146,26 @@ fn run_all(peer: &Peer, count: u32, together: u16) -> Outcome<()> {
 }
 
 impl Peer {
-    fn connect(&self) -> Option<Client> {
+    fn connect(&self) -> Option<Caller> {
         match self {
-            Self::Paas { socket, .. } => Client::connect(socket).ok(),
+            Self::Paas { socket, .. } => Some(Caller {
+                client: Client::connect(socket).ok()?,
+                changes: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?,
+            }),
             Self::Crun { .. } => None,
         }
     }
 
-    fn start(&self, client: &mut Option<Client>, slot: u16, n: u32) -> Outcome<Sample> {
+    fn start(&self, caller: &mut Option<Caller>, slot: u16, n: u32) -> Outcome<Sample> {
         match self {
             Self::Paas {
                 socket,
                 stack,
                 network,
             } => {
-                let client = client.as_mut().ok_or("no nursery answers")?;
+                let caller = caller.as_mut().ok_or("no nursery answers")?;
                 let run = socket.parent().ok_or("the socket is in the run folder")?;
-                start_dyno(client, run, &spec(slot, stack, network)?)
+                start_dyno(caller, run, &spec(slot, stack, network)?)
             }
             Self::Crun { bundles, flags } => start_container(
                 &bundles.join(slot.to_string()),
@@ -196,7 +214,8 @@ fn spec(slot: u16, stack: &str, network: &str) -> Outcome<Spec> {
     })
 }
 
-fn start_dyno(client: &mut Client, run: &Path, spec: &Spec) -> Outcome<Sample> {
+fn start_dyno(caller: &mut Caller, run: &Path, spec: &Spec) -> Outcome<Sample> {
+    let Caller { client, changes } = caller;
     let sent = now(ClockId::CLOCK_MONOTONIC)?;
     let started = client.start(spec, &Secrets::default(), &[])?;
     let answered = now(ClockId::CLOCK_MONOTONIC)? - sent;
@@ -206,19 +225,21 @@ fn start_dyno(client: &mut Client, run: &Path, spec: &Spec) -> Outcome<Sample> {
     let folder = run.join(format!("dynos/{slot}"));
     let out = File::options().read(true).open(folder.join("out"))?;
     let told = Told::read(out)?;
-    let up = wait_for_up(&folder.join("status"))?;
+    let up = wait_for_up(&folder.join("status"), changes)?;
+    let stopping = now(ClockId::CLOCK_MONOTONIC)?;
     client.remove(&spec.id)?;
+    let stop = now(ClockId::CLOCK_MONOTONIC)? - stopping;
     Ok(Sample {
         up: Some(i64::try_from(up * 1000)? - i64::try_from(told.listening_unix)?),
         answered,
+        stop,
         steps: started.steps,
         ..told.since(sent)
     })
 }
 
 /// The time of the line `up`, in Unix microseconds.
-fn wait_for_up(status: &Path) -> Outcome<u64> {
-    let changes = Inotify::init(InitFlags::IN_CLOEXEC)?;
+fn wait_for_up(status: &Path, changes: &Inotify) -> Outcome<u64> {
     changes.add_watch(status, AddWatchFlags::IN_MODIFY)?;
     loop {
         let text = fs::read_to_string(status)?;
@@ -229,7 +250,10 @@ fn wait_for_up(status: &Path) -> Outcome<u64> {
         if poll(&mut fds, PollTimeout::from(PATIENCE_MS))? == 0 {
             return Err(format!("never up: {text}").into());
         }
-        changes.read_events()?;
+        match changes.read_events() {
+            Ok(_) | Err(nix::errno::Errno::EAGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -240,20 +264,22 @@ fn start_container(bundle: &Path, flags: &[String], id: &str) -> Outcome<Sample>
         .args(flags)
         .args(["run", "--bundle"])
         .args([bundle.as_os_str(), name.as_ref()])
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
     let told = Told::read(child.stdout.take().ok_or("a pipe was asked for")?);
-    let killed = Command::new("crun")
-        .args(flags)
-        .args(["kill", &name, "KILL"])
-        .status()?;
-    child.wait()?;
-    // `run` removes what it made when its program has ended.
-    if !killed.success() {
-        return Err(format!("crun kill {name} failed").into());
+    let stopping = now(ClockId::CLOCK_MONOTONIC)?;
+    // The program ends with its input, and `run` then removes what it made. Not by `crun kill`: on
+    // a busy machine it comes before `run` has noted its container, fails, and nobody ends.
+    drop(child.stdin.take());
+    let ended = child.wait()?;
+    if !ended.success() {
+        return Err(format!("crun run {name}: {ended}").into());
     }
-    Ok(told?.since(sent))
+    Ok(Sample {
+        stop: now(ClockId::CLOCK_MONOTONIC)? - stopping,
+        ..told?.since(sent)
+    })
 }
 
 impl Told {
@@ -280,6 +306,7 @@ impl Told {
             listen: self.listening.saturating_sub(self.first),
             up: None,
             answered: 0,
+            stop: 0,
             steps: Vec::new(),
         }
     }

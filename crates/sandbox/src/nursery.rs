@@ -168,6 +168,8 @@ fn begin(arguments: &Arguments) -> io::Result<std::convert::Infallible> {
     if let Some(reason) = central.refusal(&networks) {
         say(&format!("no central mode: {reason}"));
     }
+    // Reading the kernel's types took 19 MB: each sandbox would begin and end with their pages.
+    crate::sys::trim_memory();
     let nursery = Nursery {
         volumes: Volumes::new(&home),
         home,

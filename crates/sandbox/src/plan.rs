@@ -32,6 +32,8 @@ pub(crate) struct Cradle {
     /// The keeper's own user and group on the host.
     pub(crate) keeper_id: u32,
     pub(crate) user_ns: OwnedFd,
+    /// An inotify instance that outlives the keeper.
+    pub(crate) changes: OwnedFd,
     /// With the nursery, until the command runs: orders; steps, a terminal, a failure.
     pub(crate) channel: OwnedFd,
     /// From the nursery: the command.
@@ -166,10 +168,11 @@ impl Cradle {
             base: _,
             keeper_id: _,
             user_ns,
+            changes,
             channel,
             command,
         } = self;
-        let mut all: Vec<RawFd> = [seen, dev, user_ns, channel, command]
+        let mut all: Vec<RawFd> = [seen, dev, user_ns, changes, channel, command]
             .into_iter()
             .chain(event)
             .chain(seen_memory)

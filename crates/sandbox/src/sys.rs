@@ -19,6 +19,7 @@ use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::inotify::Inotify;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// Takes ownership of a file that a system call has just returned.
@@ -34,6 +35,19 @@ pub(crate) fn handed_over(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD only asks whether the number is open.
     let result = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     check(result.into()).map(|_| own(fd))
+}
+
+/// Takes an inotify instance that somebody else has made.
+pub(crate) fn inotify(fd: OwnedFd) -> Inotify {
+    // SAFETY: the callers pass what `inotify_init1` returned; with any other file, reads fail.
+    unsafe { Inotify::from_owned_fd(fd) }
+}
+
+/// Gives memory that is not used any more back to the kernel (`malloc_trim(3)`).
+pub(crate) fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it changes what the allocator keeps for later, nothing that anybody has.
+    let _is_less = unsafe { libc::malloc_trim(0) };
 }
 
 /// The value that a system call returned, or its error.

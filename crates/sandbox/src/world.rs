@@ -17,7 +17,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::SigSet;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::unistd::Uid;
 
 use crate::cgroup::MemoryWatch;
 use crate::keeper::{self, Kept};
@@ -72,6 +71,7 @@ struct Ready {
     /// To tell it that its world is complete.
     go: OwnedFd,
     memory: MemoryWatch,
+    changes: OwnedFd,
     keeper_id: u32,
 }
 
@@ -91,6 +91,7 @@ fn settle(cradle: Cradle) -> Result<Ready, Fail> {
         base,
         keeper_id,
         user_ns,
+        changes,
         channel,
         command,
     } = cradle;
@@ -128,6 +129,7 @@ fn settle(cradle: Cradle) -> Result<Ready, Fail> {
         app,
         go,
         memory: groups.watch,
+        changes,
         keeper_id,
     })
 }
@@ -180,7 +182,7 @@ impl Ready {
             .tell(channel)
             .map_err(failed("report to the nursery"))?;
         let (mut status, output, lifeline) =
-            hold(keeping, self.keeper_id).map_err(failed("watch the output"))?;
+            hold(keeping, self.changes).map_err(failed("watch the output"))?;
         status.say("started").map_err(failed("tell of the start"))?;
         tell_go(&self.go, inner.as_ref()).map_err(failed("let the command go"))?;
         root::leave_stage().map_err(failed("leave the empty root"))?;
@@ -209,10 +211,13 @@ fn tell_go(go: &OwnedFd, terminal: Option<&OwnedFd>) -> io::Result<()> {
 }
 
 /// What the keeper tells, drains and dies with.
-fn hold(keeping: Keeping, keeper: u32) -> io::Result<(Status, Option<Output>, Option<OwnedFd>)> {
+fn hold(
+    keeping: Keeping,
+    changes: OwnedFd,
+) -> io::Result<(Status, Option<Output>, Option<OwnedFd>)> {
     Ok(match keeping {
         Keeping::Dyno { status, fifo } => {
-            let output = Output::new(fifo, Uid::from_raw(keeper))?;
+            let output = Output::new(fifo, changes)?;
             (Status::Dyno(status.into()), Some(output), None)
         }
         Keeping::Job { exit, lifeline } => (Status::Job(exit.into()), None, Some(lifeline)),

@@ -9,10 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::unistd::{Uid, geteuid, seteuid};
+use nix::sys::inotify::{AddWatchFlags, Inotify};
 
-use crate::sys::device::waiting_bytes;
+use crate::sys::{device::waiting_bytes, inotify};
 
 /// How long a FIFO that is nearly full may stay without a reader.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,15 +33,11 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Takes the FIFO, which must be open for reading and writing without blocking. `keeper`: the
-    /// user to be charged, since root has no more than 128 (`inotify(7)`, `max_user_instances`).
-    pub(crate) fn new(fifo: OwnedFd, keeper: Uid) -> io::Result<Self> {
+    /// Takes the FIFO, which must be open for reading and writing without blocking, and an inotify
+    /// instance that does not block either. What it still tells of a former FIFO does no harm.
+    pub(crate) fn new(fifo: OwnedFd, changes: OwnedFd) -> io::Result<Self> {
         let capacity = fcntl(&fifo, FcntlArg::F_GETPIPE_SZ)?;
-        let own = geteuid();
-        seteuid(keeper)?;
-        let changes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
-        seteuid(own)?;
-        let changes = changes?;
+        let changes = inotify(changes);
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fifo));
         let both = AddWatchFlags::IN_ACCESS | AddWatchFlags::IN_MODIFY;
         changes.add_watch(path.as_str(), both)?;
@@ -142,6 +137,7 @@ impl Output {
 mod tests {
     use super::*;
     use nix::fcntl::{OFlag, open};
+    use nix::sys::inotify::InitFlags;
     use nix::sys::stat::Mode;
     use std::io::Write;
 
@@ -152,7 +148,8 @@ mod tests {
         let fifo = open(&path, OFlag::O_RDWR | OFlag::O_NONBLOCK, Mode::empty()).unwrap();
         std::fs::remove_file(&path).unwrap();
         let mut writer = File::from(fifo.try_clone().unwrap());
-        let mut output = Output::new(fifo, geteuid()).unwrap();
+        let changes = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        let mut output = Output::new(fifo, changes.into()).unwrap();
         assert!(output.is_empty().unwrap());
         assert_eq!(output.relieve().unwrap(), None, "nobody has written");
         let line = [b'x'; 100].map(|b| b);

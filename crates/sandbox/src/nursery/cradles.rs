@@ -109,11 +109,13 @@ impl Cradle {
     ) -> Result<Self, Trouble> {
         let user_ns = with.ids.get(slot).and_then(|ns| ns.try_clone_to_owned());
         let user_ns = user_ns.map_err(Trouble::failed("make a user namespace"))?;
+        let changes = with.ids.changes(slot);
+        let changes = changes.map_err(Trouble::failed("make an inotify instance"))?;
         let group = with
             .cgroups
             .make(path)
             .map_err(Trouble::failed("make the cgroup"))?;
-        let made = fork(with, (slot, user_ns), &group, has_own_net);
+        let made = fork(with, (slot, user_ns, changes), &group, has_own_net);
         if made.is_err()
             && let Err(error) = group.remove()
         {
@@ -197,7 +199,7 @@ type Forked = (i32, OwnedFd, OwnedFd, OwnedFd);
 
 fn fork(
     with: &Materials<'_>,
-    (slot, user_ns): (Slot, OwnedFd),
+    (slot, user_ns, changes): (Slot, OwnedFd, OwnedFd),
     group: &Group,
     has_own_net: bool,
 ) -> Result<Forked, Trouble> {
@@ -216,6 +218,7 @@ fn fork(
             base: slot.base(),
             keeper_id: slot.keeper(),
             user_ns,
+            changes,
             channel: theirs,
             command: its,
         };

@@ -9,7 +9,7 @@ mod volumes;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::limits;
 use nix::errno::Errno;
@@ -23,6 +23,9 @@ use source::Source;
 
 /// How soon a removal is tried again that found the kernel busy.
 const REMOVAL_PAUSE: Duration = Duration::from_millis(1);
+/// How long nobody must have asked for anything before something is made ahead: who asks once often
+/// asks again at once. Ours: a few times what a start takes.
+const QUIET: Duration = Duration::from_millis(5);
 
 /// The sockets, and who waits for what.
 #[derive(Debug)]
@@ -37,6 +40,7 @@ pub(super) struct Server {
     next: u32,
     /// What is made ahead may be missing something.
     is_changed: bool,
+    last_asked: Instant,
 }
 
 impl Server {
@@ -50,6 +54,7 @@ impl Server {
             volumes: BTreeMap::new(),
             next: 0,
             is_changed: true,
+            last_asked: Instant::now(),
         })
     }
 
@@ -161,7 +166,10 @@ impl Server {
         for (number, error) in gone {
             self.removed(nursery, number, error);
         }
-        if self.make_ahead(nursery)? {
+        let quiet = self.last_asked.elapsed();
+        if self.is_changed && quiet < QUIET {
+            sooner(QUIET.saturating_sub(quiet));
+        } else if self.make_ahead(nursery)? {
             return Ok(EpollTimeout::ZERO);
         }
         dismiss(nursery);

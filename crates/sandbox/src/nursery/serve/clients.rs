@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
 
 use model::limits;
 use nix::errno::Errno;
@@ -61,6 +62,7 @@ impl Server {
             }
             Ok(packet) => packet,
         };
+        self.last_asked = Instant::now();
         let reply = match serde_json::from_slice(&packet.message) {
             Ok(request) => self.request(nursery, number, request, packet.fds),
             Err(error) => Err(Trouble::refused(error)),
