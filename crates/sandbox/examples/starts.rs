@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Barrier, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -31,7 +31,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// Longest wait for the program or for `up`.
 const PATIENCE_MS: u16 = 20_000;
 /// Between two starts that come one after the other: what the kernel cleans up is done by then.
-const PAUSE: Duration = Duration::from_millis(25);
+const PAUSE_MS: u16 = 25;
 const PORT: u16 = 5000;
 const FIRST_CENTRAL_PORT: u16 = 10_000;
 
@@ -119,7 +119,7 @@ fn run_all(peer: &Peer, count: u32, together: u16) -> Outcome<()> {
         begin.wait();
         for n in 0..each {
             if together == 1 {
-                std::thread::sleep(PAUSE);
+                poll(&mut [], PAUSE_MS)?;
             }
             let sample = peer.start(&mut caller, u16::try_from(slot(thread, n))?, n)?;
             all.lock().map_err(|e| e.to_string())?.push(sample);

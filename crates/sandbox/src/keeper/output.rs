@@ -160,14 +160,14 @@ mod tests {
         assert!(written > 100, "{written}");
         let patient = Some(HURRY * 10);
         assert_eq!(output.relieve().unwrap(), patient, "at first");
-        output.full_since = Some(Instant::now() - PATIENCE);
+        output.full_since = Instant::now().checked_sub(PATIENCE);
         assert_eq!(output.relieve().unwrap(), Some(HURRY));
         let lost = output.take_lost_lines();
         assert!(lost * 101 >= output.capacity as u64 / 4, "{lost}");
         let mut rest = [0; 101];
         output.fifo.read_exact(&mut rest).unwrap();
         assert_eq!(rest[100], b'\n', "the next line is whole");
-        std::io::copy(&mut output.fifo, &mut std::io::sink()).unwrap_err();
+        io::copy(&mut output.fifo, &mut io::sink()).unwrap_err();
         output.drain().expect("a reader may come back meanwhile");
     }
 }
