@@ -87,11 +87,14 @@ packages:
 
 toolchain:
 	$(shell_functions)
-	version=$$(as_person cargo --version 2> /dev/null || true)
-	minor=$$(sed -nE 's/^cargo 1\.([0-9]+).*/\1/p' <<< "$$version")
-	if (( $${minor:-0} < $(RUST_MINOR) )); then
-		quietly "Installing Rust ($(RUST_PACKAGES))" as_root bash -c \
-			"export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy $(RUST_PACKAGES)"
+	minor() { as_person cargo --version 2> /dev/null | sed -nE 's/^cargo 1\.([0-9]+).*/\1/p' | grep . || echo 0; }
+	(( $$(minor) < $(RUST_MINOR) )) || exit 0
+	quietly "Installing Rust ($(RUST_PACKAGES))" as_root bash -c \
+		"export DEBIAN_FRONTEND=noninteractive; apt-get update -q && apt-get install -qy $(RUST_PACKAGES)"
+	if (( $$(minor) < $(RUST_MINOR) )); then
+		printf ' !     Rust 1.%s or newer is needed, this machine got 1.%s.\n' $(RUST_MINOR) "$$(minor)" >&2
+		printf ' !     Debian 12 has it in bookworm-security: see that apt has that source.\n' >&2
+		exit 1
 	fi
 
 build:
