@@ -50,6 +50,9 @@ use tokio::sync::Semaphore;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// When the api stops, requests under way have so long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Who has connected just before the end may have a request on its way; hyper, asked to end, closes
+/// such a connection without an answer. Ours: a router writes at once.
+const FIRST_WORD: Duration = Duration::from_millis(100);
 
 /// The API as a service; also what the tests call.
 #[derive(Clone, Debug)]
@@ -107,6 +110,7 @@ pub(crate) async fn serve(platform: Arc<Platform>, listener: UnixListener) {
             drop(place);
         });
     }
+    tokio::time::sleep(FIRST_WORD).await;
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown())
         .await
         .is_err()
