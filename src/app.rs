@@ -17,6 +17,14 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Self {
+        Self {
+            app: Some(name.to_owned()),
+            remote: String::new(),
+        }
+    }
+
     /// The app's name, without asking the platform whether there is one.
     pub(crate) fn name(&self) -> Result<String, Failure> {
         let given = self.app.clone().or_else(|| environment("PAAS_APP"));

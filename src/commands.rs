@@ -62,6 +62,8 @@ pub(crate) enum Command {
     #[command(flatten)]
     Running(Running),
     #[command(flatten)]
+    Releasing(Releasing),
+    #[command(flatten)]
     Building(Building),
 }
 
@@ -100,6 +102,12 @@ pub(crate) enum Running {
     /// Restart all dynos, one dyno or one process type
     #[command(name = "ps:restart", visible_alias = "restart")]
     Restart(ps::Restart),
+    /// Stop a dyno or those of a process type: one-off dynos end, others start anew
+    #[command(name = "ps:stop")]
+    Stop(ps::stop::Stop),
+    /// Wait until all dynos are up and run the newest release
+    #[command(name = "ps:wait")]
+    Wait(ps::stop::Wait),
     /// Show where a dyno is reached, what it listens on and what it was refused
     #[command(name = "ps:port")]
     Port(inspect::Port),
@@ -107,6 +115,16 @@ pub(crate) enum Running {
     Inspect(inspect::Inspect),
     /// Show the log
     Logs(logs::Logs),
+    /// Run a command in a one-off dyno
+    Run(run::Run),
+    /// Run a command in a one-off dyno that writes to the log
+    #[command(name = "run:detached")]
+    RunDetached(run::Detached),
+}
+
+/// What a release is made of, and the releases.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Releasing {
     /// List the config vars
     Config(config::Show),
     /// Set config vars
@@ -118,13 +136,20 @@ pub(crate) enum Running {
     /// Remove config vars
     #[command(name = "config:unset")]
     ConfigUnset(config::Unset),
+    /// Change config vars in an editor
+    #[command(name = "config:edit")]
+    ConfigEdit(config::edit::Edit),
     /// List the releases
     Releases(releases::Releases),
+    /// Show a release
+    #[command(name = "releases:info")]
+    ReleasesInfo(releases::one::One),
+    /// Print what the release command of a release says
+    #[command(name = "releases:output")]
+    ReleasesOutput(releases::one::One),
     /// Go back to an earlier release
     #[command(visible_alias = "releases:rollback")]
     Rollback(releases::Rollback),
-    /// Run a command in a one-off dyno
-    Run(run::Run),
 }
 
 /// What is about how an app is built.
@@ -188,6 +213,7 @@ async fn with(client: &Client, command: Command) -> Result<ExitCode, Failure> {
         Command::GitRemote(args) => about(client, &args.app, git::remote(client, &args)).await,
         Command::Hosts(command) => hosts(client, command).await,
         Command::Running(command) => running(client, command).await,
+        Command::Releasing(command) => releasing(client, command).await,
         Command::Building(command) => building(client, command).await,
         // They need no sign-in and were run before.
         Command::Login(_) | Command::Logout | Command::GitCredentials(_) => Ok(ExitCode::SUCCESS),
@@ -219,18 +245,37 @@ async fn running(client: &Client, command: Running) -> Result<ExitCode, Failure>
         Running::Ps(args) => about(client, &args.app, ps::list(client, &args)).await,
         Running::Scale(args) => about(client, &args.app, ps::scale(client, &args)).await,
         Running::Restart(args) => about(client, &args.app, ps::restart(client, &args)).await,
+        Running::Stop(args) => about(client, &args.app, ps::stop::stop(client, &args)).await,
+        Running::Wait(args) => about(client, &args.app, ps::stop::wait(client, &args)).await,
         Running::Port(args) => about(client, &args.app, inspect::port(client, &args)).await,
         Running::Inspect(args) => about(client, &args.app, inspect::start(client, &args)).await,
         Running::Logs(args) => about(client, &args.app, logs::logs(client, &args)).await,
-        Running::Config(args) => about(client, &args.app, config::show(client, &args)).await,
-        Running::ConfigSet(args) => about(client, &args.app, config::set(client, &args)).await,
-        Running::ConfigGet(args) => about(client, &args.app, config::get(client, &args)).await,
-        Running::ConfigUnset(args) => about(client, &args.app, config::unset(client, &args)).await,
-        Running::Releases(args) => about(client, &args.app, releases::list(client, &args)).await,
-        Running::Rollback(args) => {
+        Running::Run(args) => run::run(client, &args).await,
+        Running::RunDetached(args) => run::detached(client, &args).await,
+    }
+}
+
+async fn releasing(client: &Client, command: Releasing) -> Result<ExitCode, Failure> {
+    match command {
+        Releasing::Config(args) => about(client, &args.app, config::show(client, &args)).await,
+        Releasing::ConfigSet(args) => about(client, &args.app, config::set(client, &args)).await,
+        Releasing::ConfigGet(args) => about(client, &args.app, config::get(client, &args)).await,
+        Releasing::ConfigUnset(args) => {
+            about(client, &args.app, config::unset(client, &args)).await
+        }
+        Releasing::ConfigEdit(args) => {
+            about(client, &args.app, config::edit::edit(client, &args)).await
+        }
+        Releasing::Releases(args) => about(client, &args.app, releases::list(client, &args)).await,
+        Releasing::Rollback(args) => {
             about(client, &args.app, releases::rollback(client, &args)).await
         }
-        Running::Run(args) => run::run(client, &args).await,
+        Releasing::ReleasesInfo(args) => {
+            about(client, &args.app, releases::one::info(client, &args)).await
+        }
+        Releasing::ReleasesOutput(args) => {
+            about(client, &args.app, releases::one::show_output(client, &args)).await
+        }
     }
 }
 

@@ -5,6 +5,7 @@
     reason = "this module is the command line's voice"
 )]
 
+use http_body_util::BodyExt as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 
@@ -102,6 +103,18 @@ pub(crate) fn bytes(bytes: &[u8]) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes)?;
     stdout.flush()
+}
+
+/// A stream to its end, or until nobody reads any more, as after `| head`.
+pub(crate) async fn stream(mut body: hyper::body::Incoming) -> hyper::Result<()> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data()
+            && bytes(&data).is_err()
+        {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A value as one JSON document.

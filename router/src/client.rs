@@ -123,10 +123,13 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 /// connected may have a request on its way: hyper would close at once, without an answer.
 async fn farewell(shared: &Shared, activity: &Activity) {
     shared.stop.requested().await;
-    let spoke = poll_fn(|_| match activity.is_fresh() {
-        // What makes it old is a read of this very task, which polls this afterwards.
-        true => Poll::Pending,
-        false => Poll::Ready(()),
+    let spoke = poll_fn(|_| {
+        if activity.is_fresh() {
+            // What ends that is a read of this very task, which polls this afterwards.
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     });
     // Elapsed: it had its time.
     drop(tokio::time::timeout(shared.timers.linger, spoke).await);

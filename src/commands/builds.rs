@@ -8,7 +8,6 @@ use crate::failure::{FAILED, Failure};
 use crate::output::Ink;
 use crate::{json, output};
 use http::Method;
-use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -211,18 +210,9 @@ async fn newest(client: &Client, app: &Choice, num: u16) -> Result<Value, Failur
 
 async fn follow(client: &Client, build: &Value) -> Result<(), Failure> {
     let url = json::text(build, "output_stream_url");
-    let mut stream = client.stream(&url).await?;
-    while let Some(frame) = stream.frame().await {
-        let frame = frame.map_err(|error| {
-            Failure::new(format!("the build's output was cut: {error}"))
-                .hint("it goes on; see it: paas builds:output")
-        })?;
-        if let Ok(data) = frame.into_data()
-            && output::bytes(&data).is_err()
-        {
-            // Nobody reads any more, as after `| head`.
-            return Ok(());
-        }
-    }
-    Ok(())
+    let stream = client.stream(&url).await?;
+    output::stream(stream).await.map_err(|error| {
+        Failure::new(format!("the build's output was cut: {error}"))
+            .hint("it goes on; see it: paas builds:output")
+    })
 }

@@ -1,4 +1,6 @@
-//! `config`, `config:set`, `config:get`, `config:unset`.
+//! `config`, `config:set`, `config:get`, `config:unset`; `config:edit` is next door.
+
+pub(crate) mod edit;
 
 use crate::app::Choice;
 use crate::client::Client;

@@ -1,4 +1,6 @@
-//! `ps`, `ps:scale`, `ps:restart`.
+//! `ps`, `ps:scale`, `ps:restart`; `ps:stop` and `ps:wait` are next door.
+
+pub(crate) mod stop;
 
 use crate::app::{Choice, escape};
 use crate::client::Client;
@@ -37,6 +39,13 @@ pub(crate) struct Scale {
 pub(crate) struct Restart {
     #[command(flatten)]
     pub(crate) app: Choice,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Which dynos a command is about.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Target {
     /// Dyno, such as web.1
     #[arg(long, short)]
     dyno_name: Option<String>,
@@ -44,8 +53,28 @@ pub(crate) struct Restart {
     #[arg(long, short)]
     process_type: Option<String>,
     /// Dyno or process type
-    #[arg(conflicts_with_all = ["dyno_name", "process_type"])]
-    target: Option<String>,
+    #[arg(value_name = "TARGET", conflicts_with_all = ["dyno_name", "process_type"])]
+    either: Option<String>,
+}
+
+impl Target {
+    /// In words and as a path below the app's; none: no dyno in particular.
+    fn chosen(&self) -> Option<(String, String)> {
+        let dyno = |name: &String| (format!("{name} dyno"), format!("/dynos/{}", escape(name)));
+        let of_type = |process: &String| {
+            (
+                format!("all {process} dynos"),
+                format!("/formations/{}", escape(process)),
+            )
+        };
+        match (&self.dyno_name, &self.process_type, &self.either) {
+            (Some(name), _, _) => Some(dyno(name)),
+            (_, Some(process), _) => Some(of_type(process)),
+            (_, _, Some(either)) if either.contains('.') => Some(dyno(either)),
+            (_, _, Some(either)) => Some(of_type(either)),
+            _ => None,
+        }
+    }
 }
 
 /// Lists dynos by process type, with Heroku's words.
@@ -233,22 +262,8 @@ fn update(change: &str) -> Result<Value, Failure> {
 /// Restarts all dynos, one, or those of one type.
 pub(crate) async fn restart(client: &Client, args: &Restart) -> Result<(), Failure> {
     let name = args.app.name()?;
-    let (what, tail) = match (&args.dyno_name, &args.process_type, &args.target) {
-        (Some(dyno), _, _) => (format!("{dyno} dyno"), format!("/dynos/{}", escape(dyno))),
-        (_, Some(process), _) => (
-            format!("all {process} dynos"),
-            format!("/formations/{}", escape(process)),
-        ),
-        (_, _, Some(target)) if target.contains('.') => (
-            format!("{target} dyno"),
-            format!("/dynos/{}", escape(target)),
-        ),
-        (_, _, Some(target)) => (
-            format!("all {target} dynos"),
-            format!("/formations/{}", escape(target)),
-        ),
-        _ => ("all dynos".to_owned(), "/dynos".to_owned()),
-    };
+    let chosen = args.target.chosen();
+    let (what, tail) = chosen.unwrap_or_else(|| ("all dynos".to_owned(), "/dynos".to_owned()));
     output::begin_aside(&format!(
         "Restarting {what} on {}... ",
         output::ink_aside(Ink::App, &name)

@@ -1,4 +1,6 @@
-//! `releases`, `rollback`.
+//! `releases`, `rollback`; what is about one release is next door.
+
+pub(crate) mod one;
 
 use crate::app::Choice;
 use crate::client::Client;

@@ -1,4 +1,5 @@
 //! `run`: a one-off dyno with this terminal as its own, over the rendezvous connection.
+//! `run:detached`: one that writes to the log.
 
 use crate::app::{self, Choice};
 use crate::client::Client;
@@ -37,25 +38,70 @@ pub(crate) struct Run {
     command: Vec<String>,
 }
 
-/// Starts the dyno, ties this terminal to it, and ends with the command's exit code.
-pub(crate) async fn run(client: &Client, args: &Run) -> Result<ExitCode, Failure> {
-    let name = args.app.name()?;
-    let shown = args.command.join(" ");
+#[derive(Debug, clap::Args)]
+pub(crate) struct Detached {
+    #[command(flatten)]
+    app: Choice,
+    /// Dyno size
+    #[arg(long, short)]
+    size: Option<String>,
+    /// Variables of this dyno alone: KEY=value;KEY=value
+    #[arg(long, short)]
+    env: Option<String>,
+    /// Print the dyno as JSON
+    #[arg(long)]
+    json: bool,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+/// Starts a dyno and leaves it to itself.
+pub(crate) async fn detached(client: &Client, args: &Detached) -> Result<ExitCode, Failure> {
+    let body = json!({
+        "command": line(&args.command),
+        "attach": false,
+        "env": variables(args.env.as_deref())?,
+        "size": args.size,
+    });
+    let dyno = start(client, &args.app, &args.command, &body).await?;
+    let name = json::text(&dyno, "name");
+    output::aside(&format!("done, {name}"));
+    output::aside(&format!(
+        "       what it says: paas logs --dyno {name} --tail"
+    ));
+    if args.json {
+        output::json(&dyno);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks for a one-off dyno.
+async fn start(
+    client: &Client,
+    app: &Choice,
+    command: &[String],
+    body: &Value,
+) -> Result<Value, Failure> {
+    let name = app.name()?;
     output::begin_aside(&format!(
         "Running {} on {}... ",
-        output::ink_aside(Ink::Bold, &shown),
+        output::ink_aside(Ink::Bold, &command.join(" ")),
         output::ink_aside(Ink::App, &name)
     ));
-    let dyno = match client
-        .ask(Method::POST, &args.app.path("/dynos")?, Some(&order(args)?))
-        .await
-    {
-        Ok(dyno) => dyno,
+    let path = app.path("/dynos")?;
+    match client.ask(Method::POST, &path, Some(body)).await {
+        Ok(dyno) => Ok(dyno),
         Err(failure) => {
             output::aside("failed");
-            return Err(app::suggest(client, &name, failure).await);
+            Err(app::suggest(client, &name, failure).await)
         }
-    };
+    }
+}
+
+/// Starts the dyno, ties this terminal to it, and ends with the command's exit code.
+pub(crate) async fn run(client: &Client, args: &Run) -> Result<ExitCode, Failure> {
+    let dyno = start(client, &args.app, &args.command, &order(args)?).await?;
     let mut stream = connect(&json::text(&dyno, "attach_url")).await?;
     let mut greeting = [0; "rendezvous\r\n".len()];
     stream
@@ -85,18 +131,7 @@ fn has_terminal(args: &Run) -> bool {
 
 /// The body of the request: the exit status comes as a line of output behind U+FFFF.
 fn order(args: &Run) -> Result<Value, Failure> {
-    let mut env = serde_json::Map::new();
-    for pair in args
-        .env
-        .iter()
-        .flat_map(|text| text.split(';'))
-        .filter(|pair| !pair.is_empty())
-    {
-        let (key, value) = pair.split_once('=').ok_or_else(|| {
-            Failure::usage(format!("{pair} has no `=`")).hint("write -e 'KEY=value;KEY=value'")
-        })?;
-        env.insert(key.to_owned(), json!(value));
-    }
+    let mut env = variables(args.env.as_deref())?;
     let with_terminal = has_terminal(args);
     if with_terminal {
         if let Some(term) = crate::account::environment("TERM") {
@@ -107,14 +142,7 @@ fn order(args: &Run) -> Result<Value, Failure> {
             env.insert("COLUMNS".to_owned(), json!(columns));
         }
     }
-    let command = match args.command.as_slice() {
-        [line] => line.clone(),
-        words => words
-            .iter()
-            .map(|word| quote(word))
-            .collect::<Vec<_>>()
-            .join(" "),
-    };
+    let command = line(&args.command);
     let mut body = json!({
         "command": format!("{} ; echo \"\u{ffff} heroku-command-exit-status: $?\"", kept(&command)),
         "attach": true,
@@ -125,6 +153,29 @@ fn order(args: &Run) -> Result<Value, Failure> {
         fields.insert("size".to_owned(), json!(size));
     }
     Ok(body)
+}
+
+/// `KEY=value;KEY=value`
+fn variables(text: Option<&str>) -> Result<serde_json::Map<String, Value>, Failure> {
+    let pairs = text.unwrap_or_default().split(';');
+    let pairs = pairs.filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("{pair} has no `=`")).hint("write -e 'KEY=value;KEY=value'")
+        })?;
+        Ok((key.to_owned(), json!(value)))
+    });
+    pairs.collect()
+}
+
+/// One argument is a line for the shell, several are words.
+fn line(command: &[String]) -> String {
+    match command {
+        [line] => line.clone(),
+        words => {
+            let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
+            words.join(" ")
+        }
+    }
 }
 
 /// A command that may end or replace its shell gets one of its own, so that its status is still

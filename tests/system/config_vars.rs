@@ -56,6 +56,21 @@ fn a_change_makes_one_release_and_reaches_the_dynos() {
         "a rollback brings config back"
     );
 
+    let program = platform.folder.join("program/paas");
+    let edit = |editor: &str| {
+        let mut paas = platform.command(program.to_str().unwrap());
+        paas.args(["config:edit", "-a", "vars"])
+            .env("VISUAL", editor);
+        platform.run(&mut paas, "")
+    };
+    let edited = edit(r"sed -i 's/^OTHER=.*/NEW=\x27it is new\x27/'");
+    assert!(edited.ok().stderr.contains("Changing NEW, OTHER"));
+    assert_eq!(app.paas(&["config:get", "NEW"]).ok().stdout, "it is new\n");
+    assert_eq!(app.paas(&["config:get", "OTHER"]).ok().stdout, "\n");
+    let same = edit("true").ok();
+    assert!(same.stderr.contains("No changes"), "{}", same.stderr);
+    edit("false").refused(1, &["false", "nothing was changed"]);
+
     app.paas(&["config:set", "1BAD=x"]).refused(1, &["1BAD"]);
     app.paas(&["config:set", "NOVALUE"])
         .refused(2, &["NOVALUE"]);

@@ -74,3 +74,36 @@ fn a_terminal_is_a_terminal() {
         "{ended:?}"
     );
 }
+
+#[test]
+fn a_detached_one_speaks_in_the_log_and_can_be_stopped() {
+    let platform = Platform::start();
+    let app = platform.checkout("procfile-worker", "detached");
+    app.push().ok();
+    let begun = app
+        .paas(&[
+            "run:detached",
+            "-e",
+            "WORD=plugh",
+            "--json",
+            "echo $WORD; exec sleep 600",
+        ])
+        .ok();
+    let dyno: serde_json::Value = serde_json::from_str(&begun.stdout).unwrap();
+    let name = dyno["name"].as_str().unwrap();
+    app.log_says(&format!("app[{name}]: plugh"));
+    assert!(app.paas(&["ps"]).ok().stdout.contains(name), "it is listed");
+    app.paas(&["ps:stop", name]).ok();
+    app.log_says(&format!("heroku[{name}]: Process exited with status 143"));
+    app.paas(&["ps:stop", "run.none"]).refused(1, &["dyno"]);
+    app.paas(&["ps:stop"])
+        .refused(2, &["paas ps:stop run.1234"]);
+
+    app.paas(&["ps:stop", "web"]).ok();
+    let waited = app.paas(&["ps:wait"]).ok();
+    assert!(
+        waited.stderr.contains("1 of 1 dynos are up with v3"),
+        "{waited:?}"
+    );
+    assert_eq!(platform.get("detached", "/").status, 200);
+}

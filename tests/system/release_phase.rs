@@ -33,4 +33,14 @@ fn it_runs_before_the_switch_and_can_refuse_it() {
     app.push()
         .refused(1, &["(release phase failed)", "cannot migrate"]);
     assert_eq!(platform.get("phased", "/").status, 200);
+
+    let said = app.paas(&["releases:output", "v5"]).ok();
+    assert_eq!(said.stdout, "cannot migrate\n");
+    let shown = app.paas(&["releases:info", "v5"]).ok().stdout;
+    assert!(
+        shown.contains("=== Release v5") && shown.contains("Status:  failed"),
+        "{shown}"
+    );
+    app.paas(&["releases:info", "v99"]).refused(1, &["release"]);
+    app.paas(&["ps:wait"]).ok();
 }

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::inotify::{InitFlags, Inotify};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, Uid, geteuid, seteuid};
 
 use crate::net::Seat;
@@ -132,7 +132,9 @@ fn make(slot: Slot) -> io::Result<OwnedFd> {
     let pid = match clone_into(0, None)? {
         Side::Child => {
             drop((tell_go, hear));
-            exit(i32::from(be_inside(slot, &mut go, tell).is_err()))
+            // What the kernel refused is told; an end of the parent needs no telling.
+            let ended = be_inside(slot, &mut go, tell).map_err(|error| error.raw_os_error());
+            exit(ended.err().flatten().unwrap_or(0))
         }
         Side::Parent { pid, pidfd: _ } => pid,
     };
@@ -142,8 +144,10 @@ fn make(slot: Slot) -> io::Result<OwnedFd> {
         .read_exact(&mut word)
         .and_then(|()| map(pid, slot, tell_go))
         .and_then(|ns| hear.read_exact(&mut word).map(|()| ns));
-    waitpid(Pid::from_raw(pid), None)?;
-    made
+    match waitpid(Pid::from_raw(pid), None)? {
+        WaitStatus::Exited(_, errno) if errno != 0 => Err(io::Error::from_raw_os_error(errno)),
+        _ => made,
+    }
 }
 
 fn map(pid: i32, slot: Slot, mut tell_go: io::PipeWriter) -> io::Result<OwnedFd> {
