@@ -183,26 +183,23 @@ fn mount_disk(folder: &Path, size_mib: u32) {
     assert!(made.unwrap().success());
 }
 
-/// The installed folder as `make up` lays it out; files are linked, so this is quick.
+/// The installed folder as `make up` lays it out.
 fn install(program: &Path) {
     std::fs::create_dir_all(program).unwrap();
     let paas = Path::new(env!("CARGO_BIN_EXE_paas"));
-    for name in ["paas", "nursery"] {
-        let built = paas.with_file_name(name);
-        std::fs::copy(&built, program.join(name))
-            .unwrap_or_else(|error| panic!("{}: {error}; `make test` builds it", built.display()));
-    }
+    copy(paas, &program.join("paas"));
+    copy(&paas.with_file_name("nursery"), &program.join("nursery"));
     let buildpacks = Path::new(env!("CARGO_MANIFEST_DIR")).join("buildpacks");
-    let copied = Command::new("cp")
-        .arg("-r")
-        .arg(&buildpacks)
-        .arg(program)
-        .status()
-        .unwrap();
-    assert!(copied.success());
-    let server = paas.with_file_name("static-server");
-    std::fs::copy(server, program.join("buildpacks/static/bin/static-server"))
-        .expect("`make test` builds the static server");
+    copy(&buildpacks, &program.join("buildpacks"));
+    let server = program.join("buildpacks/static/bin/static-server");
+    copy(&paas.with_file_name("static-server"), &server);
+}
+
+/// Copies what `make test` has built, by a process of its own: were it open for writing here, a
+/// process that another test forks meanwhile would have it open, too, and it could not be run.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-r").args([from, to]).status();
+    assert!(copied.unwrap().success(), "{}", from.display());
 }
 
 #[expect(

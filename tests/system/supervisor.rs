@@ -22,7 +22,7 @@ fn supervisor(platform: &Platform) -> i64 {
 fn install_again(platform: &Platform, name: &str) {
     let program = platform.folder.join("program").join(name);
     let new = program.with_extension("new");
-    std::fs::copy(&program, &new).unwrap();
+    crate::platform::copy(&program, &new);
     std::fs::rename(&new, &program).unwrap();
 }
 

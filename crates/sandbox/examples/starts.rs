@@ -270,7 +270,7 @@ fn start_container(bundle: &Path, flags: &[String], id: &str) -> Outcome<Sample>
     let told = Told::read(child.stdout.take().ok_or("a pipe was asked for")?);
     let stopping = now(ClockId::CLOCK_MONOTONIC)?;
     // The program ends with its input, and `run` then removes what it made. Not by `crun kill`: on
-    // a busy machine it comes before `run` has noted its container, fails, and nobody ends.
+    // a busy machine it comes before `run` has noted what runs, fails, and nobody ends.
     drop(child.stdin.take());
     let ended = child.wait()?;
     if !ended.success() {

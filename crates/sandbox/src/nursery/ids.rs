@@ -94,8 +94,8 @@ impl Ids {
         Ok(there.as_fd())
     }
 
-    /// A copy of the slot's inotify instance. The keeper's user is charged for it, since root has no
-    /// more than 128 (`inotify(7)`, `max_user_instances`).
+    /// A copy of the slot's inotify instance. The keeper's user is charged for it, since root has
+    /// no more than 128 (`inotify(7)`, `max_user_instances`).
     pub(super) fn changes(&mut self, slot: Slot) -> io::Result<OwnedFd> {
         match self.changes.entry(slot) {
             Entry::Occupied(there) => there.get().try_clone(),
