@@ -12,7 +12,7 @@ SHELL := /bin/bash
 .SILENT:
 .DEFAULT_GOAL := help
 .PHONY: help up down uninstall test packages toolchain build stack programs settings start account \
-	next before formatting lints docs units system leftovers bpf
+	next before formatting lints docs units system leftovers bpf test-packages
 
 DOMAIN ?=
 DATA_DIR ?=
@@ -33,6 +33,8 @@ export CARGO_TERM_COLOR := never
 PACKAGES := mmdebstrap:mmdebstrap mold:mold cc:build-essential pkg-config:pkg-config git:git nft:nftables \
 	iptables-restore:iptables mkfs.ext4:e2fsprogs update-ca-certificates:ca-certificates curl:curl useradd:passwd ip:iproute2 \
 	python3:python3
+# Other people's tools, for tests.
+TEST_PACKAGES := skopeo:skopeo buildah:buildah
 RUST_PACKAGES := rustc-web cargo-web rust-web-clippy rustfmt-web
 RUST_MINOR := 95
 
@@ -74,10 +76,12 @@ help:
 
 up: packages toolchain build stack programs settings start account next
 
-packages:
+packages: WANTED := $(PACKAGES)
+test-packages: WANTED := $(TEST_PACKAGES)
+packages test-packages:
 	$(shell_functions)
 	missing=()
-	for pair in $(PACKAGES); do
+	for pair in $(WANTED); do
 		[[ -n $$(type -P "$${pair%%:*}") ]] || missing+=("$${pair#*:}")
 	done
 	if (( $${#missing[@]} > 0 )); then
@@ -252,7 +256,7 @@ units:
 		[[ ! -d $$folder ]] || python3 -m unittest discover -q -s "$$folder"
 	done
 
-system: stack
+system: test-packages stack
 	$(as_root_runner)
 	cargo test --release --locked -p paas --test system
 

@@ -17,7 +17,7 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    #[cfg(test)]
+    /// An app that was named.
     pub(crate) fn named(name: &str) -> Self {
         Self {
             app: Some(name.to_owned()),

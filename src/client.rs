@@ -80,6 +80,17 @@ impl Client {
         }
     }
 
+    /// A GET whose answer is no JSON and has no end that is known.
+    pub(crate) async fn download(&self, path: &str) -> Result<hyper::body::Incoming, Failure> {
+        let request = self.http.request(Method::GET, path).body(Body::empty());
+        let request = request.map_err(|error| Failure::usage(error.to_string()))?;
+        let (head, body) = self.http.send(request).await?.into_parts();
+        if head.status.is_success() {
+            return Ok(body);
+        }
+        Err(self.refused(head.status.as_u16(), &read(body).await?))
+    }
+
     /// What a status above 399 means.
     pub(crate) fn refused(&self, status: u16, body: &[u8]) -> Failure {
         let error: Value = serde_json::from_slice(body).unwrap_or(Value::Null);

@@ -12,6 +12,7 @@ mod domains;
 mod maintenance;
 mod releases;
 mod builds;
+mod images;
 mod run;
 mod stack;
 mod buildpacks;
@@ -169,6 +170,12 @@ pub(crate) enum Building {
     /// Cancel a build that runs
     #[command(name = "builds:cancel")]
     BuildsCancel(builds::One),
+    /// Write the image of an app to a folder or a file that other tools read
+    #[command(name = "images:export")]
+    ImagesExport(images::Export),
+    /// Release an image that others made
+    #[command(name = "images:import")]
+    ImagesImport(images::Import),
     /// Show whether the app is built to slugs or to images
     Stack(stack::Show),
     /// Build slugs, or images from a Dockerfile
@@ -291,6 +298,12 @@ async fn building(client: &Client, command: Building) -> Result<ExitCode, Failur
         }
         Building::BuildsCancel(args) => {
             about(client, &args.app, builds::cancel(client, &args)).await
+        }
+        Building::ImagesExport(args) => {
+            about(client, &args.app(), images::export(client, &args)).await
+        }
+        Building::ImagesImport(args) => {
+            about(client, &args.app(), images::import(client, &args)).await
         }
         Building::Stack(args) => about(client, &args.app, stack::show(client, &args)).await,
         Building::StackSet(args) => about(client, &args.app, stack::set(client, &args)).await,

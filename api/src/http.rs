@@ -20,6 +20,7 @@ mod config_vars;
 mod domains;
 mod dynos;
 mod formation;
+mod images;
 mod inspect;
 mod log_sessions;
 mod outputs;

@@ -3,7 +3,7 @@
 
 pub(crate) mod workshop;
 
-mod source;
+pub(crate) mod source;
 
 mod compile;
 mod fetch;
@@ -132,6 +132,9 @@ pub(crate) async fn build(workshop: &mut Workshop, voice: &Voice) -> Result<Buil
 }
 
 async fn steps(workshop: &mut Workshop, voice: &Voice) -> Result<Built, BuildError> {
+    if workshop.order.artifact == Artifact::Archive {
+        return crate::image::import::import(workshop, voice).await;
+    }
     voice.say_all(phrases::received()).await;
     let tree = source::lay_out(workshop).await?;
     if tree.image.is_some() || workshop.order.artifact == Artifact::Image {
@@ -216,7 +219,7 @@ fn cause(script: &str, ended: Ended, last: LastWords) -> Vec<String> {
     }
 }
 
-fn ms_since(start: Instant) -> u64 {
+pub(crate) fn ms_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod signal;
 mod bases;
 mod cache;
 mod execute;
+pub(crate) mod import;
 mod jobs;
 mod publish;
 mod seal;

@@ -12,6 +12,8 @@
 //! - `image`: a step of an image on files, see [`image`].
 //! - `image-pack`: `/src`, a layer's folder, as a blob to standard output; says
 //!   `image::pack::Report` on standard error.
+//! - `image-archive [DIGEST]`: an image's archive on standard input, its files into `/dest/image`;
+//!   says [`artifact::image::foreign::Found`].
 //! - `unpack-layer`: a layer's blob from standard input into `/dest`; says [`Unpacked`].
 //! - `pack PREFIX TIME_S`: `/src` as tar + zstd to standard output, `PREFIX/…` in it.
 //! - `unpack`: tar + zstd from standard input into `/dest`; says [`Unpacked`].
@@ -59,6 +61,7 @@ pub fn run(args: &[String]) -> ExitCode {
         ["source", way, checksum @ ..] => source(way, checksum),
         ["image"] => image::run(),
         ["image-pack"] => image::pack::run(None),
+        ["image-archive", checksum @ ..] => image::archive::run(checksum.first().copied()),
         ["unpack-layer"] => unpack_layer(),
         ["pack", prefix, time_s] => pack(prefix, time_s),
         ["unpack"] => unpack(),

@@ -2,6 +2,8 @@
 
 mod upload;
 
+pub(super) use upload::Archive;
+
 use crate::app::Choice;
 use crate::client::Client;
 use crate::failure::{FAILED, Failure};
@@ -84,11 +86,20 @@ pub(crate) async fn list(client: &Client, args: &Builds) -> Result<(), Failure> 
 /// Asks for a build and follows it to its end.
 pub(crate) async fn create(client: &Client, args: &Create) -> Result<(), Failure> {
     let source = source(client, args).await?;
+    order(client, &args.app, &args.app.path("/builds")?, &source).await
+}
+
+/// Asks for a build at a path of the API and follows it to its end.
+pub(super) async fn order(
+    client: &Client,
+    app: &Choice,
+    path: &str,
+    source: &Value,
+) -> Result<(), Failure> {
     let body = json!({ "source_blob": source });
-    let path = args.app.path("/builds")?;
-    let build = client.ask(Method::POST, &path, Some(&body)).await?;
+    let build = client.ask(Method::POST, path, Some(&body)).await?;
     follow(client, &build).await?;
-    let path = format!("{path}/{}", json::text(&build, "id"));
+    let path = app.path(&format!("/builds/{}", json::text(&build, "id")))?;
     let build = client.get(&path).await?;
     match json::text(&build, "status").as_str() {
         "succeeded" => Ok(()),
@@ -114,12 +125,28 @@ async fn source(client: &Client, args: &Create) -> Result<Value, Failure> {
         return Ok(json!({ "url": url, "version": args.version }));
     }
     let archive = match &args.source_tar {
-        Some(file) => upload::Archive::file(file)?,
-        None => upload::Archive::folder(&args.source_dir)?,
+        Some(file) => Archive::file(file)?,
+        None => Archive::folder(&args.source_dir)?,
     };
-    let path = args.app.path("/sources")?;
+    upload(
+        client,
+        &args.app,
+        archive,
+        ("source", args.version.as_deref()),
+    )
+    .await
+}
+
+/// Uploads an archive; returns what a build calls its source.
+pub(super) async fn upload(
+    client: &Client,
+    app: &Choice,
+    archive: Archive,
+    (what, version): (&str, Option<&str>),
+) -> Result<Value, Failure> {
+    let path = app.path("/sources")?;
     let source = client.ask(Method::POST, &path, None).await?;
-    output::begin_aside("Uploading source... ");
+    output::begin_aside(&format!("Uploading {what}... "));
     let checksum = archive
         .send(client, &json::text(&source, "source_blob.put_url"))
         .await
@@ -128,7 +155,7 @@ async fn source(client: &Client, args: &Create) -> Result<Value, Failure> {
     Ok(json!({
         "url": json::text(&source, "source_blob.get_url"),
         "checksum": checksum,
-        "version": args.version,
+        "version": version,
     }))
 }
 

@@ -40,6 +40,8 @@ mod given_back;
 #[cfg(test)]
 mod hostile_trees;
 #[cfg(test)]
+mod image_exchange;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod languages;

@@ -12,7 +12,7 @@ use crate::records::{
 };
 use crate::releases::{self, Config, Draft};
 use model::digest::Digest;
-use model::feed::{Answer, BuildOrder};
+use model::feed::{Answer, Artifact, BuildOrder};
 use model::limits::BUILDS_KEPT;
 use model::slug::Manifest;
 use model::{account, app};
@@ -29,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) by: account::Id,
     pub(crate) commit: String,
     pub(crate) source: Option<SourceBlob>,
+    /// Whether the source is an image that others made.
+    pub(crate) is_image: bool,
     /// The app's new list of buildpacks, if it gets one.
     pub(crate) buildpacks: Option<Vec<String>>,
 }
@@ -52,6 +54,7 @@ pub(super) async fn start(
         by,
         commit,
         source: None,
+        is_image: false,
         buildpacks: None,
     };
     let (app, build) = begin(platform, wanted, state).await?;
@@ -120,6 +123,7 @@ async fn begin(
         buildpacks: app.buildpacks.clone(),
         commit: wanted.commit,
         source: wanted.source,
+        is_image: wanted.is_image,
         by: wanted.by,
         state,
         created_at_us: now_us,
@@ -180,7 +184,11 @@ fn order(asked: &Asked, app: &App, build: &Build) -> Result<Answer, Failure> {
         } else {
             build.stack.clone()
         },
-        artifact: app.artifact(),
+        artifact: if build.is_image {
+            Artifact::Archive
+        } else {
+            app.artifact()
+        },
         buildpacks: build.buildpacks.clone(),
         config: config
             .into_iter()

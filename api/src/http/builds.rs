@@ -16,6 +16,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::HeaderMap;
+use model::feed::{Place, Source};
 use model::limits::{SOURCE_URL_MAX_BYTES, SOURCE_VERSION_MAX_BYTES};
 use model::release::Number;
 use serde::{Deserialize, Serialize};
@@ -198,7 +199,43 @@ pub(super) async fn create(
         by: caller.account.id,
         commit: source.version.clone().unwrap_or_default(),
         source: Some(source),
+        is_image: false,
         buildpacks,
+    };
+    let (app, build) = control::enter(&platform, wanted).await?;
+    Ok(created(Answer::of(&platform, &app, &build)?))
+}
+
+/// `POST /paas/apps/APP/images`: the same with an image that was uploaded as an archive.
+pub(super) async fn import(
+    State(platform): Ctx,
+    caller: Caller,
+    Path(app): Path<String>,
+    Given(wish): Given<Wish>,
+) -> Result<Response, Failure> {
+    let app = caller.app(&platform, &app, Need::Write)?;
+    let source = source(wish.source_blob)?;
+    let meaning = sources::meaning(&platform, &app, &source);
+    let is_uploaded = matches!(
+        meaning,
+        Some(Source::Archive {
+            at: Place::Uploaded { .. },
+            ..
+        })
+    );
+    if !is_uploaded || wish.buildpacks.is_some() {
+        return Err(Failure::invalid(
+            "`source_blob.url` is the `get_url` of an image's archive that was uploaded: POST \
+             /sources. Buildpacks have nothing to do with it.",
+        ));
+    }
+    let wanted = Wanted {
+        app: app.id,
+        by: caller.account.id,
+        commit: source.version.clone().unwrap_or_default(),
+        source: Some(source),
+        is_image: true,
+        buildpacks: None,
     };
     let (app, build) = control::enter(&platform, wanted).await?;
     Ok(created(Answer::of(&platform, &app, &build)?))

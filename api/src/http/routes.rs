@@ -3,7 +3,8 @@
 use super::failure::Failure;
 use super::{
     account, apps, authorizations, buildpacks, builds, collaborators, config_vars, domains, dynos,
-    formation, inspect, log_sessions, outputs, releases, slugs, sources, stacks, status, unbuilt,
+    formation, images, inspect, log_sessions, outputs, releases, slugs, sources, stacks, status,
+    unbuilt,
 };
 use crate::platform::Platform;
 use axum::Router;
@@ -140,6 +141,8 @@ fn of_releases() -> Vec<(&'static str, Route)> {
             "/apps/{app}/builds/{build}",
             get(builds::info).delete(builds::cancel),
         ),
+        ("/paas/apps/{app}/image", get(images::export)),
+        ("/paas/apps/{app}/images", post(builds::import)),
         ("/sources", post(sources::create)),
         ("/apps/{app}/sources", post(sources::create_for_app)),
         (

@@ -37,6 +37,9 @@ pub(crate) struct Build {
     /// What the API was asked to build; of a push nothing.
     #[serde(default)]
     pub(crate) source: Option<SourceBlob>,
+    /// Whether the source is an image that others made.
+    #[serde(default)]
+    pub(crate) is_image: bool,
     pub(crate) by: account::Id,
     pub(crate) state: BuildState,
     pub(crate) created_at_us: u64,

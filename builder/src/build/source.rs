@@ -20,15 +20,7 @@ pub(crate) async fn lay_out(workshop: &Workshop) -> Result<Report, BuildError> {
         Source::Commit { commit } => checkout(workshop, commit).await?,
         Source::Archive { at, sha256, .. } => match at {
             Place::Uploaded { id } => {
-                let path = workshop.site.config.data_dir.join("sources");
-                let archive =
-                    File::open(path.join(id.to_string())).map_err(|error| match error.kind() {
-                        io::ErrorKind::NotFound => BuildError::Tree(
-                            "nothing was uploaded to the source's address, or more than a day ago"
-                                .to_owned(),
-                        ),
-                        _ => platform(error),
-                    })?;
+                let archive = uploaded(workshop, *id)?;
                 unpack(workshop, archive.into(), *sha256).await?
             }
             Place::Elsewhere { url } => fetch(workshop, url, *sha256).await?,
@@ -41,6 +33,17 @@ pub(crate) async fn lay_out(workshop: &Workshop) -> Result<Report, BuildError> {
     }
 }
 
+/// What was uploaded.
+pub(crate) fn uploaded(workshop: &Workshop, id: uuid::Uuid) -> Result<File, BuildError> {
+    let folder = workshop.site.config.data_dir.join("sources");
+    File::open(folder.join(id.to_string())).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => BuildError::Tree(
+            "nothing was uploaded to the source's address, or more than a day ago".to_owned(),
+        ),
+        _ => platform(error),
+    })
+}
+
 /// What the tree is laid out for.
 fn way(workshop: &Workshop) -> Way {
     match workshop.order.artifact {
@@ -48,7 +51,7 @@ fn way(workshop: &Workshop) -> Way {
         Artifact::ByTree if !workshop.order.buildpacks.is_empty() => Way::Slug,
         Artifact::ByTree => Way::ByTree,
         Artifact::Slug => Way::Slug,
-        Artifact::Image => Way::Image,
+        Artifact::Image | Artifact::Archive => Way::Image,
     }
 }
 

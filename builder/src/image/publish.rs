@@ -2,6 +2,7 @@
 
 use super::cache::{Cache, Record};
 use super::execute::{Build, Files, Layer};
+use super::jobs::Jobs;
 use super::plan::{Base, DEFAULT_PATH, Stage};
 use super::{seal, show, signal};
 use crate::build::{BuildError, Built, platform};
@@ -15,6 +16,7 @@ use model::digest::Digest;
 use model::image::Image;
 use model::process::{Type, Types};
 use model::slug::{Blob, Manifest};
+use sandbox::Place;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,20 +48,51 @@ pub(super) async fn publish(
         Ok::<_, artifact::image::ImageError>((id, Blob { digest, size_bytes }))
     });
     let (id, app) = sealed.await.map_err(platform)?.map_err(platform)?;
-    let image = runs_as(build, files, &config.config, (id, &records)).await?;
-    let process_types = types(&image);
     let count = records.len();
     let size = text::size(image_bytes);
     voice
         .say(format!("       Done: {size} in {count} layers"))
         .await;
+    let lowers = build.lowers(files).await?;
+    let sealed = Sealed {
+        settings: config.config,
+        id,
+        app,
+        layers: records.iter().map(|record| record.blob).collect(),
+        commit: build.version.clone(),
+        description: "Dockerfile",
+    };
+    finish(&build.jobs, lowers, sealed).await
+}
+
+/// An image whose blobs are sealed.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) settings: Settings,
+    /// Of its config.
+    pub(super) id: Digest,
+    /// Its manifest.
+    pub(super) app: Blob,
+    /// Its layers as they are laid over each other, the lowest first.
+    pub(super) layers: Vec<Blob>,
+    pub(super) commit: Option<String>,
+    pub(super) description: &'static str,
+}
+
+/// Finds out how it runs, by its files, and makes what a release keeps.
+pub(super) async fn finish(
+    jobs: &Jobs,
+    lowers: Vec<Place>,
+    sealed: Sealed,
+) -> Result<Built, BuildError> {
+    let image = runs_as(jobs, lowers, &sealed).await?;
     let manifest = Manifest {
         stack: STACK.to_owned(),
-        app,
+        app: sealed.app,
         layers: Vec::new(),
-        process_types,
-        commit: build.version.clone(),
-        description: Some("Dockerfile".to_owned()),
+        process_types: types(&image),
+        commit: sealed.commit,
+        description: Some(sealed.description.to_owned()),
         image: Some(Box::new(image)),
     };
     let bytes = artifact::slug::to_bytes(&manifest);
@@ -68,7 +101,7 @@ pub(super) async fn publish(
             "Its environment, labels and commands are too long.",
         ));
     }
-    let blobs = build.jobs.site.blobs.clone();
+    let blobs = jobs.site.blobs.clone();
     let slug = tokio::task::spawn_blocking(move || blobs.put(&bytes));
     let slug = slug.await.map_err(platform)?.map_err(platform)?;
     Ok(Built {
@@ -160,19 +193,13 @@ fn config(build: &Build, stage: &Stage, records: &[Record]) -> Config {
 }
 
 /// How a node runs it.
-async fn runs_as(
-    build: &Build,
-    files: &Files,
-    settings: &Settings,
-    (config, records): (Digest, &[Record]),
-) -> Result<Image, BuildError> {
-    let lowers = build.lowers(files).await?;
-    let seen = build.jobs.scrap(lowers, jail::DEST);
+async fn runs_as(jobs: &Jobs, lowers: Vec<Place>, sealed: &Sealed) -> Result<Image, BuildError> {
+    let settings = &sealed.settings;
+    let seen = jobs.scrap(lowers, jail::DEST);
     let request = Request::User {
         user: settings.user.clone(),
     };
-    let user: User = build
-        .jobs
+    let user: User = jobs
         .ask(&request, vec![seen])
         .await?
         .map_err(|why| unusable(&format!("USER {}: {why}", settings.user)))?;
@@ -190,8 +217,8 @@ async fn runs_as(
     let has_command = !entrypoint.is_empty() || !cmd.is_empty();
     let shell = settings.shell.clone();
     Ok(Image {
-        config,
-        layers: records.iter().map(|record| record.blob).collect(),
+        config: sealed.id,
+        layers: sealed.layers.clone(),
         entrypoint,
         shell: shell.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]),
         commands: has_command

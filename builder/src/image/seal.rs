@@ -5,7 +5,8 @@ use super::jobs::Jobs;
 use crate::build::pack::{Taken, take};
 use crate::build::{BuildError, platform};
 use crate::jail::{self, image::pack::Report};
-use crate::jobs::{bind, bind_writable, data, output_pipe, read_bounded};
+use crate::jobs::{JobError, bind, bind_writable, data, output_pipe, read_bounded};
+use crate::output::text;
 use model::digest::Digest;
 use model::limits::SLUG_MAX_BYTES;
 use model::slug::Blob;
@@ -103,7 +104,13 @@ async fn unpack(jobs: &Jobs, digest: &Digest, file: File) -> Result<(), BuildErr
         }
         Err(error) => {
             shelf.discard(filling).map_err(platform)?;
-            return Err(platform(error));
+            return Err(match error {
+                JobError::Said(why) => BuildError::Image {
+                    what: "a layer of its image cannot be used".to_owned(),
+                    cause: vec![text::harmless(why.as_bytes())],
+                },
+                error => platform(error),
+            });
         }
     };
     if !leftovers.names.is_empty() {

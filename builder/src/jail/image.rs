@@ -5,6 +5,7 @@
 //! the stage that is built: what is written there becomes its layer. `/index` may name the digests
 //! of the files of the context. Nothing is followed out of either root.
 
+pub(crate) mod archive;
 mod digest;
 mod looks;
 

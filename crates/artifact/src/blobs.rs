@@ -61,6 +61,14 @@ impl Blobs {
         Ok(blobs)
     }
 
+    /// A store that somebody else has opened, for reading alone.
+    pub fn reading(dir: &Path) -> Self {
+        Self {
+            sealed: dir.join("sha256"),
+            tmp: dir.join("tmp"),
+        }
+    }
+
     /// Starts a blob of at most `max_bytes`.
     pub fn begin(&self, max_bytes: u64) -> Result<Incoming, BlobError> {
         loop {

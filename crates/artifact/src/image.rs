@@ -1,7 +1,10 @@
 //! Images in the form of the OCI image specification: manifest, config, and how they are kept.
 
 pub mod config;
+pub mod foreign;
+pub mod layout;
 pub mod manifest;
+pub mod received;
 
 pub use config::{Config, History, Settings};
 pub use manifest::{Descriptor, Manifest};
@@ -84,6 +87,11 @@ pub fn seal(
     let id = blobs.put(&bytes)?;
     let manifest = Manifest::new(id, bytes.len() as u64, layers);
     Ok((id, blobs.put(&manifest.to_bytes())?))
+}
+
+/// Reads a config by its digest.
+pub fn config(blobs: &Blobs, digest: Digest) -> Result<Config, ImageError> {
+    document(blobs, digest, "a config")
 }
 
 fn document<T: serde::de::DeserializeOwned>(

@@ -13,7 +13,7 @@ mod header;
 mod read;
 mod write;
 
-pub use read::{is_archive, unpack, unpack_archive, unpack_within};
+pub use read::{decoded, is_archive, unpack, unpack_archive, unpack_within};
 pub use write::pack;
 
 /// What a folder carries that hides all below it; the kernel's name for it.

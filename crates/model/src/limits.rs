@@ -40,6 +40,8 @@ pub const SLUG_MAX_BYTES: u64 = 500 * 1000 * 1000;
 pub const PACK_MAX_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// Bytes of an uploaded source, and of one that is fetched. Ours: as a push, [`PACK_MAX_BYTES`].
 pub const SOURCE_MAX_BYTES: u64 = PACK_MAX_BYTES;
+/// Count of entries in the archive of an image. Ours: old ones of Docker have four for a layer.
+pub const IMAGE_FILES_MAX: usize = 1_000;
 /// Bytes of all uploaded sources together. Ours: a few of the largest.
 pub const SOURCES_MAX_BYTES: u64 = 5 * SOURCE_MAX_BYTES;
 /// Seconds in which a source can be uploaded once its address was given out. Ours: 1 h.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// What is sent.
-pub(super) struct Archive {
+pub(crate) struct Archive {
     bytes: Box<dyn Read + Send>,
     /// Those who make it, if it is no file.
     makers: Vec<Child>,
@@ -22,7 +22,7 @@ pub(super) struct Archive {
 
 impl Archive {
     /// An archive that is there.
-    pub(super) fn file(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn file(path: &Path) -> Result<Self, Failure> {
         let file = File::open(path)
             .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
         Ok(Self {
@@ -31,8 +31,18 @@ impl Archive {
         })
     }
 
+    /// A folder, all of it, as it is.
+    pub(crate) fn whole(folder: &Path) -> Result<Self, Failure> {
+        if !folder.is_dir() {
+            return Err(Failure::new(format!("{} is no folder", folder.display())));
+        }
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(folder).args(["-c", "."]);
+        Self::of(tar.stdin(Stdio::null()), Vec::new())
+    }
+
     /// A folder: in git's hands what git does not ignore, else all of it.
-    pub(super) fn folder(folder: &Path) -> Result<Self, Failure> {
+    pub(crate) fn folder(folder: &Path) -> Result<Self, Failure> {
         if !folder.is_dir() {
             return Err(Failure::new(format!("{} is no folder", folder.display())));
         }
@@ -64,6 +74,11 @@ impl Archive {
         } else {
             tar.arg(".").stdin(Stdio::null());
         }
+        Self::of(&mut tar, makers)
+    }
+
+    /// What tar writes.
+    fn of(tar: &mut Command, mut makers: Vec<Child>) -> Result<Self, Failure> {
         let mut tar = tar
             .stdout(Stdio::piped())
             .spawn()
@@ -77,7 +92,7 @@ impl Archive {
     }
 
     /// Sends it; returns its checksum as the API writes it.
-    pub(super) async fn send(self, client: &Client, url: &str) -> Result<String, Failure> {
+    pub(crate) async fn send(self, client: &Client, url: &str) -> Result<String, Failure> {
         let (sender, receiver) = mpsc::channel(4);
         let Self { bytes, makers } = self;
         let reading = tokio::task::spawn_blocking(move || read(bytes, makers, &sender));

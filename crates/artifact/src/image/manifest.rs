@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of a config.
 pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// Media type of a layer that is not compressed.
+pub const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+/// Media type of a layer that is compressed with gzip.
+pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// Media type of a layer that is compressed with zstd.
 pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 

@@ -31,7 +31,7 @@ pub fn unpack_within(
     limits: Limits,
 ) -> Result<Unpacked, UnpackError> {
     let place = Place::open(dest)?;
-    entries(plain(blob)?, place, (limits, Rules::Layer))
+    entries(decoded(blob)?, place, (limits, Rules::Layer))
 }
 
 /// Unpacks a stranger's archive into a folder that may hold files already, as ADD does: an
@@ -42,13 +42,13 @@ pub fn unpack_archive(
     owner: Option<(u32, u32)>,
 ) -> Result<Unpacked, UnpackError> {
     let rules = (Limits::default(), Rules::Archive(owner));
-    entries(plain(blob)?, Place::new(dest), rules)
+    entries(decoded(blob)?, Place::new(dest), rules)
 }
 
 /// Whether this begins as an archive does, compressed or not: with a head whose sum is right.
 pub fn is_archive(blob: impl Read) -> bool {
     let mut block = [0; 512];
-    let is_read = plain(blob).is_ok_and(|mut stream| stream.read_exact(&mut block).is_ok());
+    let is_read = decoded(blob).is_ok_and(|mut stream| stream.read_exact(&mut block).is_ok());
     if !is_read || block.iter().all(|byte| *byte == 0) {
         return false;
     }
@@ -70,8 +70,8 @@ enum Rules {
     Archive(Option<(u32, u32)>),
 }
 
-/// The tar in a blob.
-fn plain<'a>(blob: impl Read + 'a) -> Result<Box<dyn Read + 'a>, UnpackError> {
+/// The tar in a blob, gzip, zstd or plain, as its first bytes tell; as long as it is.
+pub fn decoded<'a>(blob: impl Read + 'a) -> Result<Box<dyn Read + 'a>, UnpackError> {
     let mut blob = BufReader::with_capacity(256 * 1024, blob);
     let magic = blob.fill_buf().map_err(UnpackError::Archive)?;
     if magic.starts_with(&[0x1f, 0x8b]) {

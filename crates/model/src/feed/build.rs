@@ -27,6 +27,8 @@ pub enum Artifact {
     Slug,
     /// An image, from a Dockerfile.
     Image,
+    /// An image that others made: the source is an archive of it.
+    Archive,
 }
 
 /// How to build.
