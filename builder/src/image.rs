@@ -20,6 +20,7 @@ use crate::jail::checkout::{self, Report};
 use crate::output::Voice;
 use bases::Bases;
 use dockerfile::fault::Fault;
+use model::procfile::Procfile;
 use plan::{Base, Given, Graph, Parent, Stage};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -63,12 +64,20 @@ pub(crate) async fn build(
         dockerfile: name,
         text,
         ignored,
+        procfile,
     } = tree.image.as_ref().ok_or_else(no_dockerfile)?;
     let source = Source { name, text };
     voice
         .say(format!("-----> Building an image from {name}"))
         .await;
+    let declared = match procfile {
+        Some(bytes) => model::procfile::parse(bytes)?,
+        None => Procfile::default(),
+    };
     let planned = plan(workshop, source, voice).await?;
+    for warning in &declared.warnings {
+        voice.say(format!("       {warning}")).await;
+    }
     for warning in &planned.warnings {
         voice.say(format!("       {name}: {warning}")).await;
     }
@@ -80,7 +89,7 @@ pub(crate) async fn build(
 
     let started = Instant::now();
     voice.say("-----> Sealing layers").await;
-    let built = publish::publish(&work, &files, voice).await?;
+    let built = publish::publish(&work, &files, declared.types, voice).await?;
     let pack_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Built { pack_ms, ..built })
 }

@@ -138,3 +138,36 @@ fn the_stack_decides_what_is_built() {
         "slug from web.1: no RUN at all, uid 1000 in /app\n"
     );
 }
+
+#[test]
+fn a_procfile_adds_types_that_run_in_the_image() {
+    let platform = Platform::start();
+    let app = platform.checkout("dockerfile", "types");
+    app.write("Procfile", "worker: exec sleep 1000\nno type at all\n");
+    app.commit("a worker");
+    let push = app.push().ok().stderr;
+    let ignored = "Procfile line 2 is not `name: command` and is ignored";
+    assert!(push.contains(ignored), "{push}");
+    app.paas(&["ps:scale", "worker=1"]).ok();
+    let dynos = app.paas(&["ps"]).ok().stdout;
+    assert!(dynos.contains("exec sleep 1000"), "{dynos}");
+    assert!(dynos.contains("python3 -u server.py"), "{dynos}");
+    let made = "from web.1: made by a RUN, uid 33 in /srv\n";
+    assert_eq!(platform.get("types", "/").body, format!("hello {made}"));
+
+    // Its web wins over the image's own command.
+    app.write(
+        "Procfile",
+        "web: GREETING=typed exec python3 -u server.py\n",
+    );
+    app.commit("another web");
+    app.push().ok();
+    assert_eq!(platform.get("types", "/").body, format!("typed {made}"));
+
+    app.write("Procfile", "nothing\n");
+    app.commit("no types");
+    let refused = app.push();
+    assert_ne!(refused.code, 0);
+    let why = "the Procfile has no valid line";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+}

@@ -14,6 +14,7 @@ use artifact::image::foreign::{Found, Piece};
 use artifact::image::{Config, Manifest};
 use model::feed::{Place, Source};
 use model::limits::SLUG_MAX_BYTES;
+use model::process::Types;
 use model::slug::Blob;
 use sandbox::Secrets;
 use std::fs::File;
@@ -71,6 +72,7 @@ pub(crate) async fn import(workshop: &Workshop, voice: &Voice) -> Result<Built, 
         layers,
         commit: workshop.order.source.version().map(str::to_owned),
         description: "Image",
+        declared: Types::new(),
     };
     let built = publish::finish(&jobs, lowers, sealed).await?;
     Ok(Built {

@@ -29,6 +29,7 @@ const MANIFEST_MAX_BYTES: usize = 96 * 1024;
 pub(super) async fn publish(
     build: &Build,
     files: &Files,
+    declared: Types,
     voice: &Voice,
 ) -> Result<Built, BuildError> {
     let stage = build.plan.stages.get(&build.plan.graph.target);
@@ -61,6 +62,7 @@ pub(super) async fn publish(
         layers: records.iter().map(|record| record.blob).collect(),
         commit: build.version.clone(),
         description: "Dockerfile",
+        declared,
     };
     finish(&build.jobs, lowers, sealed).await
 }
@@ -77,6 +79,8 @@ pub(super) struct Sealed {
     pub(super) layers: Vec<Blob>,
     pub(super) commit: Option<String>,
     pub(super) description: &'static str,
+    /// What a Procfile says; it wins over the image's own command.
+    pub(super) declared: Types,
 }
 
 /// Finds out how it runs, by its files, and makes what a release keeps.
@@ -85,12 +89,18 @@ pub(super) async fn finish(
     lowers: Vec<Place>,
     sealed: Sealed,
 ) -> Result<Built, BuildError> {
-    let image = runs_as(jobs, lowers, &sealed).await?;
+    let mut image = runs_as(jobs, lowers, &sealed).await?;
+    let declared = &sealed.declared;
+    image
+        .commands
+        .retain(|name, _| !declared.contains_key(name));
+    let mut process_types = types(&image);
+    process_types.extend(sealed.declared);
     let manifest = Manifest {
         stack: STACK.to_owned(),
         app: sealed.app,
         layers: Vec::new(),
-        process_types: types(&image),
+        process_types,
         commit: sealed.commit,
         description: Some(sealed.description.to_owned()),
         image: Some(Box::new(image)),

@@ -49,6 +49,8 @@ pub struct Image {
     pub text: String,
     /// The patterns of its `.dockerignore`.
     pub ignored: String,
+    /// The Procfile beside it; its beginning.
+    pub procfile: Option<Vec<u8>>,
 }
 
 impl Image {
@@ -58,6 +60,7 @@ impl Image {
             dockerfile: dockerfile.to_owned(),
             text: String::from_utf8_lossy(text).into_owned(),
             ignored: String::from_utf8_lossy(ignored).into_owned(),
+            procfile: None,
         }
     }
 }
@@ -202,7 +205,12 @@ fn image(repository: &Repository, root: &Tree<'_>) -> Result<Option<Image>, git2
             Some(own) => own,
             None => ignored(".dockerignore")?.unwrap_or_default(),
         };
-        return Ok(Some(Image::new(name, &text, &ignored)));
+        let max_bytes = model::limits::PROCFILE_MAX_BYTES + 1;
+        let procfile = root_file_within(repository, root, "Procfile", max_bytes)?;
+        return Ok(Some(Image {
+            procfile,
+            ..Image::new(name, &text, &ignored)
+        }));
     }
     Ok(None)
 }

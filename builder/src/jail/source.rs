@@ -182,7 +182,11 @@ fn image(src: &Path) -> Result<Option<Image>, SourceError> {
             Some(own) => own,
             None => read(".dockerignore")?.unwrap_or_default(),
         };
-        return Ok(Some(Image::new(name, &text, &ignored)));
+        let max_bytes = model::limits::PROCFILE_MAX_BYTES as u64 + 1;
+        return Ok(Some(Image {
+            procfile: root_file_within(src, "Procfile", max_bytes)?,
+            ..Image::new(name, &text, &ignored)
+        }));
     }
     Ok(None)
 }
