@@ -12,7 +12,7 @@ use crate::records::{
 };
 use crate::releases::{self, Config, Draft};
 use model::digest::Digest;
-use model::feed::{Answer, Artifact, BuildOrder};
+use model::feed::{Answer, BuildOrder};
 use model::limits::BUILDS_KEPT;
 use model::slug::Manifest;
 use model::{account, app};
@@ -184,11 +184,7 @@ fn order(asked: &Asked, app: &App, build: &Build) -> Result<Answer, Failure> {
         } else {
             build.stack.clone()
         },
-        artifact: if build.is_image {
-            Artifact::Archive
-        } else {
-            app.artifact()
-        },
+        artifact: build.artifact(app),
         buildpacks: build.buildpacks.clone(),
         config: config
             .into_iter()
@@ -379,13 +375,8 @@ async fn end(platform: &Arc<Platform>, id: Uuid, reason: &str) -> Result<(), Rec
     ) {
         return Ok(());
     }
-    let reason: String = reason
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(500)
-        .collect();
+    let reason = reason.lines().next().unwrap_or_default();
+    let reason: String = reason.chars().take(500).collect();
     change.put_build(&Build {
         state: BuildState::Failed {
             reason: reason.clone(),

@@ -1,7 +1,8 @@
 //! Releases, the slugs they run, and the builds that made them.
 
-use super::{Change, Records, RecordsError};
+use super::{App, Change, Records, RecordsError};
 use model::digest::Digest;
+use model::feed::Artifact;
 use model::release::{Number, Release};
 use model::slug::Manifest;
 use model::{account, app};
@@ -119,6 +120,17 @@ pub(crate) enum Phase {
         /// Since when.
         began_at_us: u64,
     },
+}
+
+impl Build {
+    /// What it makes.
+    pub(crate) fn artifact(&self, app: &App) -> Artifact {
+        if self.is_image {
+            Artifact::Archive
+        } else {
+            app.artifact()
+        }
+    }
 }
 
 impl BuildState {

@@ -1,3 +1,5 @@
+//! Archives of others, as they should be and as they should not.
+
 use super::*;
 use crate::hash::sha256;
 use crate::image::layout;
@@ -67,6 +69,10 @@ fn oci(layer: &[u8], diff_ids: &[Digest], index: impl Fn(Value) -> Value) -> Vec
     tar.json("./index.json", &index(manifest)).end()
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "one of several makers of an index"
+)]
 fn only(manifest: Value) -> Value {
     json!({"schemaVersion": 2, "manifests": [manifest]})
 }
@@ -76,8 +82,13 @@ fn taken(archive: &[u8]) -> Result<Found, ForeignError> {
     let folder: PathBuf = scratch.path().join("image");
     fs::create_dir(&folder).unwrap();
     let found = take(archive, &folder);
-    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    check_alone(scratch.path());
     found
+}
+
+/// The folder has no neighbour.
+fn check_alone(place: &Path) {
+    assert_eq!(fs::read_dir(place).unwrap().count(), 1);
 }
 
 fn check_refused(archive: &[u8], said: &str) {

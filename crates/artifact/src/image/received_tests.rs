@@ -1,3 +1,5 @@
+//! Layouts that were received, whole and damaged.
+
 use super::super::layout::Part;
 use super::super::{load, seal};
 use super::*;
