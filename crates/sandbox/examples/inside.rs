@@ -284,7 +284,7 @@ fn attack_reads() {
 fn is_null(file: &fs::File) -> bool {
     use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
     file.metadata()
-        .is_ok_and(|m| m.file_type().is_char_device() && m.rdev() == nix::libc::makedev(1, 3))
+        .is_ok_and(|m| m.file_type().is_char_device() && m.rdev() == makedev(1, 3))
 }
 
 fn attack_writes() {
