@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
 const TOTAL: usize = 200_000_000;
-/// What may be under way in socket buffers of two connections and in the router: Linux lets those of
-/// each connection grow to 32 MiB where it reads and 4 MiB where it writes (`tcp_rmem`, `tcp_wmem`).
+/// What may be under way in socket buffers of two connections and in the router: Linux lets those
+/// of each grow to 32 MiB for reading and 4 MiB for writing (`tcp_rmem`, `tcp_wmem`).
 const UNDER_WAY_MAX: usize = 2 * (32 + 4) * 1024 * 1024 + 2_000_000;
 
 fn patient() -> Timers {
